@@ -1,0 +1,1 @@
+"""Endcap: real-time personalization for shops."""

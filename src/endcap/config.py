@@ -1,0 +1,230 @@
+"""One frozen ``Config``, read from TOML and environment.
+
+``endcap.toml`` holds what differs from the defaults below; ``ENDCAP_SECTION__KEY`` overrides a single value. Unknown
+keys are refused with the nearest known name. ``endcap config`` prints the effective table with the source of each value.
+The comment behind a setting is its documentation: unit, meaning, when to change it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Struct, field
+
+from endcap.errors import ConfigError
+
+
+class ServerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """HTTP."""
+
+    host: str = "127.0.0.1"  # address to listen on; beyond loopback needs keys
+    port: int = 8080
+    max_body_bytes: int = 4_000_000  # larger bodies get 413
+    max_batch: int = 5_000  # events or items in one request
+    max_in_flight: int = 512  # requests under way before new ones are shed with 503 and Retry-After
+    max_pending_events: int = 50_000  # events waiting for the disk before writers are told to wait (429)
+    behind_wait_ms: int = 200  # how long a query with at_least waits for that offset
+    drain_s: float = 10.0  # how long a stop waits for requests under way
+    allow_origins: list[str] = field(default_factory=list)  # browser origins for CORS, exact, no wildcard
+
+
+class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The durable event log."""
+
+    durability: Literal["always", "os"] = "always"  # always: fsync before every ack (grouped); os: leave it to the OS
+    group_max: int = 4_096  # most events in one commit
+
+
+class SnapshotConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Snapshots are a cache of the folded state; they make a restart quick."""
+
+    every_events: int = 250_000  # write one after this many new events, and at a clean stop
+    keep: int = 2
+
+
+class CleanConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Cleaning rules. Each can be switched off by name in ``off``; each reports its counts."""
+
+    off: list[str] = field(default_factory=list)  # of: repeated flood bot late price_outlier quantity_outlier
+    session_gap_s: int = 1_800  # a pause of more than this starts a new session
+    repeat_window_s: int = 2  # same user, item and action inside this counts once
+    flood_per_min: int = 240  # interactions of one user per minute; more are kept but not counted
+    bot_distinct_per_min: int = 60  # distinct items viewed in a minute that no person reaches
+    bot_views_without_pause: int = 40  # views in a row, each within bot_pause_s of the last
+    bot_pause_s: int = 1
+    lateness_h: int = 168  # older than this at arrival: kept in the log, left out of live statistics
+    future_s: int = 300  # client clocks may run ahead by this; then the time is clamped, beyond it the event is refused
+    price_ratio: float = 20.0  # a price this many times above or below the item's usual one is an outlier
+    quantity_mads: float = 8.0  # robust z-score above which a quantity is clipped
+
+
+class InterestConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a history becomes an interest."""
+
+    half_life_h: float = 24.0  # of an item's weight with its age, on top of its rank in the history
+    long_half_life_d: float = 30.0  # of long-term category and brand taste
+    floor: float = 0.05  # least recency factor, so that old taste never vanishes
+
+
+class CovisitConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Item-to-item statistics."""
+
+    neighbours: int = 64  # kept per item, a power of two
+    tail: int = 30  # earlier items of the same user that a new event is paired with
+    window_h: float = 24.0  # pairs further apart are not counted (purchases: buy_window_d)
+    buy_window_d: float = 14.0
+    pair_half_life_s: float = 3_600.0  # closeness in time of the two events of a pair
+    age_half_life_d: float = 30.0  # forgetting of old pairs
+
+
+class SessionKnnConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Session-kNN."""
+
+    m: int = 500  # most recent sessions looked at
+    k: int = 100  # nearest of them used
+    max_sessions: int = 1_048_576  # sessions remembered
+    posting: int = 512  # sessions remembered per item, a power of two
+
+
+class UserKnnConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """User-user neighbours."""
+
+    k: int = 40  # nearest users used
+    posting: int = 64  # users remembered per item, a power of two
+    seeds: int = 20  # own items used to find neighbours
+
+
+class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A merchant's rule. ``items`` or ``filter`` say what it acts on."""
+
+    name: str
+    action: Literal["pin", "boost", "bury", "block"]
+    placements: list[str] = field(default_factory=list)  # empty = all
+    items: list[str] = field(default_factory=list)
+    filter: dict[str, Any] | None = None
+    position: int = 0  # pin: 0-based place of the first pinned item
+    factor: float = 2.0  # boost multiplies the score, bury divides it
+    starts_at: str | None = None  # ISO 8601 with offset
+    ends_at: str | None = None
+
+
+class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A named surface and how its list is made."""
+
+    sources: list[str]  # of: history covisit bought_together session_knn user_knn popular
+    n: int = 12
+    filter: dict[str, Any] | None = None
+    seen: Literal["keep", "drop"] = "keep"  # drop: never show what this shopper already touched
+    diversity: float = 0.25  # MMR: 0 = by score alone, 1 = as different as possible
+    category_cap: int = 0  # most items of one leaf category, 0 = no cap
+    brand_cap: int = 0
+    candidates: int = 48  # asked of each source
+
+
+def shop_placements() -> dict[str, PlacementConfig]:
+    """The surfaces of a shop."""
+    return {
+        "home": PlacementConfig(
+            sources=["history", "covisit", "session_knn", "user_knn", "popular"], n=12, category_cap=4
+        ),
+        "product": PlacementConfig(sources=["covisit", "session_knn", "popular"], seen="keep", diversity=0.15),
+        "similar": PlacementConfig(sources=["covisit", "session_knn"], diversity=0.0),
+        "bought_together": PlacementConfig(sources=["bought_together"], n=6, diversity=0.0),
+        "cart": PlacementConfig(sources=["bought_together", "covisit", "session_knn"], n=8, seen="drop"),
+        "trending": PlacementConfig(sources=["popular"], diversity=0.0),
+        "email": PlacementConfig(sources=["covisit", "user_knn", "popular"], seen="drop"),
+    }
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set."""
+
+    server: ServerConfig = field(default_factory=ServerConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    snapshot: SnapshotConfig = field(default_factory=SnapshotConfig)
+    clean: CleanConfig = field(default_factory=CleanConfig)
+    interest: InterestConfig = field(default_factory=InterestConfig)
+    covisit: CovisitConfig = field(default_factory=CovisitConfig)
+    session_knn: SessionKnnConfig = field(default_factory=SessionKnnConfig)
+    user_knn: UserKnnConfig = field(default_factory=UserKnnConfig)
+    placements: dict[str, PlacementConfig] = field(default_factory=shop_placements)
+    rules: list[Rule] = field(default_factory=list)
+    static_items: list[str] = field(default_factory=list)  # the last resort: shown when nothing else is known
+
+
+def load_config(path: Path | None = None, environ: Mapping[str, str] | None = None) -> tuple[Config, dict[str, str]]:
+    """The effective config and the source of every value that differs from its default.
+
+    ``path`` None looks for ``endcap.toml`` in the working directory. Errors name the file, the key and the remedy.
+    """
+    file = path or Path("endcap.toml")
+    tree: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    if path is not None and not file.exists():
+        raise ConfigError(f"no config file at {file}; expected a TOML file, or leave out --config for the defaults")
+    if file.exists():
+        try:
+            tree = tomllib.loads(file.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
+            raise ConfigError(f"{file} is not valid TOML: {broken}") from broken
+        for name in flatten(tree):
+            sources[name] = str(file)
+    for variable, text in (os.environ if environ is None else environ).items():
+        if not variable.startswith("ENDCAP_") or "__" not in variable:
+            continue
+        section, _, key = variable[len("ENDCAP_") :].lower().partition("__")
+        tree.setdefault(section, {})[key] = parse_scalar(text)
+        sources[f"{section}.{key}"] = variable
+    if "placements" in tree:
+        tree["placements"] = merged_placements(tree["placements"])
+    refuse_unknown(Config, tree, "")
+    try:
+        return msgspec.convert(tree, Config), sources
+    except msgspec.ValidationError as wrong:
+        raise ConfigError(f"{file}: {wrong}; see docs/configuration.md for types and units") from wrong
+
+
+def merged_placements(given: dict[str, Any]) -> dict[str, Any]:
+    """Placements from a file add to the preset's, field by field."""
+    merged: dict[str, Any] = msgspec.to_builtins(shop_placements())
+    for name, fields in given.items():
+        merged[name] = {**merged.get(name, {"sources": ["covisit", "session_knn", "popular"]}), **fields}
+    return merged
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables to dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def parse_scalar(text: str) -> Any:
+    """An environment value: TOML where it parses, else the plain string."""
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def refuse_unknown(struct: type[Struct], tree: Mapping[str, Any], where: str) -> None:
+    """Raise ``ConfigError`` for the first key that no setting has, with the nearest name."""
+    hints = get_type_hints(struct)
+    for key, value in tree.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1)
+            hint = f"; did you mean {where}{near[0]}?" if near else f"; known here: {', '.join(sorted(hints))}"
+            raise ConfigError(f"unknown setting {where}{key}{hint}")
+        kind = hints[key]
+        if isinstance(kind, type) and issubclass(kind, Struct) and isinstance(value, Mapping):
+            refuse_unknown(kind, value, f"{where}{key}.")
