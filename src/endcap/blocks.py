@@ -20,7 +20,6 @@ from typing import TypeVar
 
 import numpy as np
 from numba import njit
-
 from numpy.typing import NDArray
 
 from endcap.types import I4, I8, Arrays
@@ -59,7 +58,7 @@ def take(start: I8, cap: I4, owner: int, tail: I8, free: I8, n_free: I8, pool_si
             free[old_class, n_free[old_class]] = start[owner]
             n_free[old_class] += 1
     cap[owner] = size
-    return place
+    return int(place)
 
 
 class Blocks:

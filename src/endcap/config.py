@@ -1,7 +1,7 @@
 """One frozen ``Config``, read from TOML and environment.
 
 ``endcap.toml`` holds what differs from the defaults below; ``ENDCAP_SECTION__KEY`` overrides a single value. Unknown
-keys are refused with the nearest known name. ``endcap config`` prints the effective table with the source of each value.
+keys are refused with the nearest known name. ``endcap config`` prints the effective table with each value's source.
 The comment behind a setting is its documentation: unit, meaning, when to change it.
 """
 
