@@ -4,9 +4,9 @@ Idea: owner ``o`` (a user, an item) holds a contiguous block of a shared pool. B
 block moves to one of twice the size and its old place goes on a free stack of its size class, to be taken by the next
 owner that grows to that size. A cold item holds 4 entries, a hot one up to ``max_cap``.
 
-Layout, one row per owner: ``start`` int64 (-1 = no block yet), ``length`` int32, ``cap`` int32. The pool itself is a set
-of parallel arrays owned by the feature ("columns"): this file only hands out places. Because places depend on nothing
-but the order of events, a replay gives byte-identical arrays.
+Layout, one row per owner: ``start`` int64 (-1 = no block yet), ``length`` int32, ``cap`` int32. The pool itself is
+a set of parallel arrays owned by the feature ("columns"): this file only hands out places. Because places depend on
+nothing but the order of events, a replay gives byte-identical arrays.
 
 Cost: O(1) amortised per append, one copy per doubling. Memory: at most 2x the entries, plus what waits on free stacks.
 
