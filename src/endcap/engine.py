@@ -1,0 +1,405 @@
+"""The corridor that joins the rooms.
+
+    observe(event):   validate -> append to the log (group commit, fsync) -> fold -> acknowledge
+    recommend(query): read interest -> retrieve -> filter -> score -> compose -> guard          (never writes)
+    serve(query):     recommend, then the impression is observed like any other event
+
+``Engine`` wires and nothing else: the write side's meaning is in ``State``, the read side's in ``Recommender``. Everything
+that touches folded state holds one lock; kernels are short, so one thread at a time is the fastest arrangement in one
+process. Commits wait for the disk on the writer's thread, outside the lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import msgspec
+
+from endcap.config import Config
+from endcap.errors import NotFound, StoreError
+from endcap.events.writer import Group, Writer
+from endcap.preprocess.validate import validate
+from endcap.protocols import EventLog, Ranker, Refused
+from endcap.recommend import Recommender
+from endcap.runtime import Runtime
+from endcap.state import SCHEMA, State
+from endcap.stores.snapshots import FileSnapshotter
+from endcap.stores.sqlite import SqliteLog
+from endcap.types import (
+    Ack,
+    Erasure,
+    Event,
+    Impression,
+    Interaction,
+    InterestView,
+    Item,
+    ItemChange,
+    Query,
+    Refusal,
+    Shown,
+    Slate,
+    Stored,
+    User,
+    UserChange,
+    UserNeighbour,
+)
+
+REPLAY_CHUNK = 20_000
+
+Progress = Callable[[str, int, int], None]  # stage, done, total
+Answer = Callable[[Ack | BaseException], None]
+
+
+def silent(_stage: str, _done: int, _total: int) -> None:
+    """No progress wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """How an engine came back: from what, how much it replayed, how long it took."""
+
+    from_snapshot: bool
+    snapshot_offset: int
+    replayed: int
+    seconds: float
+
+
+class Engine:
+    """One shop's personalization engine. Build it with ``Engine.open``; close it when done."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        config: Config,
+        runtime: Runtime,
+        snapshots: FileSnapshotter | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        self.log = log
+        self.config = config
+        self.runtime = runtime
+        self._snapshots = snapshots
+        self._lock = threading.RLock()
+        self._schedule: Callable[[Callable[[], None]], object] = lambda call: call()
+        self._snapshot_thread: threading.Thread | None = None
+        self._ranker: Ranker | None = None
+        self._forgotten: set[str] = set()
+        self.state, self.recovered = self._recover(progress)
+        self._recommender = Recommender(self.state, config)
+        self._snapshot_offset = self.recovered.snapshot_offset
+        self._writer = Writer(
+            log, self._deliver, group_max=config.log.group_max, max_pending=config.server.max_pending_events
+        )
+
+    @classmethod
+    def open(
+        cls,
+        directory: str | Path,
+        config: Config | None = None,
+        runtime: Runtime | None = None,
+        progress: Progress = silent,
+    ) -> Engine:
+        """Open or create the data directory: one SQLite file and its snapshots.
+
+        Raises ``StoreLocked`` when another process writes it, ``CorruptStore`` when a checksum fails.
+        """
+        directory, config, runtime = Path(directory), config or Config(), runtime or Runtime()
+        directory.mkdir(parents=True, exist_ok=True)
+        log = SqliteLog(directory / "endcap.db", config.log.durability, runtime)
+        snapshots = FileSnapshotter(directory / "snapshots", config.snapshot.keep, runtime)
+        return cls(log, config, runtime, snapshots, progress)
+
+    # ------------------------------------------------------------ write
+
+    def observe(self, events: Sequence[Event]) -> Ack:
+        """Validate, store durably, fold; returns when the next answer knows these events.
+
+        A refused event is in ``Ack.rejected`` and in the quarantine; the others of the batch are taken.
+        """
+        now = self.runtime.now()
+        taken: list[Event] = []
+        refusals: list[Refusal] = []
+        for index, event in enumerate(events):
+            if not isinstance(event, Interaction):
+                taken.append(event)
+                continue
+            checked = validate(event, now=event.received_at or now, config=self.config.clean, index=index)
+            if isinstance(checked, Refusal):
+                refusals.append(checked)
+            else:
+                taken.append(checked)
+        refused = [QuarantinedEvent(refusal, msgspec.json.encode(events[refusal.index]), now) for refusal in refusals]
+        return self.submit(taken, refused).result()
+
+    def submit(self, events: Sequence[Event], refused: Sequence[Refused] = ()) -> Future[Ack]:
+        """Queue events that are valid already. The future is done when they are durable and folded."""
+        future: Future[Ack] = Future()
+
+        def answer(result: Ack | BaseException) -> None:
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
+
+        self.submit_nowait(events, refused, answer)
+        return future
+
+    def submit_nowait(self, events: Sequence[Event], refused: Sequence[Refused], answer: Answer) -> None:
+        """Like ``submit``, but calls ``answer`` where folds run (see ``deliver_on``). Raises ``Overloaded``."""
+        self._writer.submit(events, refused, answer)
+
+    def deliver_on(self, schedule: Callable[[Callable[[], None]], object]) -> None:
+        """Run folds and answers through ``schedule``: a server passes its loop's ``call_soon_threadsafe``."""
+        self._schedule = schedule
+
+    def _deliver(self, group: Group) -> None:
+        self._schedule(lambda: self._fold(group))
+
+    def _fold(self, group: Group) -> None:
+        """Fold one durable group, then acknowledge each of its submissions."""
+        failure: BaseException | None = None
+        with self._lock:
+            try:
+                self.state.fold([entry for entry in group.stored if entry.offset > self.state.offset])
+            except Exception as broken:  # the log has it: the answer must not claim that this process knows it
+                failure = StoreError(f"the events are stored, but folding them failed: {broken!r}; restart to rebuild")
+                failure.__cause__ = broken
+            offset = self.state.offset
+        for submission in group.submissions:
+            submission.answer(failure or submission.ack(offset))
+        if offset - self._snapshot_offset >= self.config.snapshot.every_events:
+            self.snapshot(wait=False)
+
+    def put_items(self, items: Sequence[Item]) -> Ack:
+        """Create or replace catalogue records."""
+        return self.submit(self.item_changes([(item.item_id, item) for item in items])).result()
+
+    def delete_items(self, item_ids: Sequence[str]) -> Ack:
+        """Take items out of every later slate."""
+        return self.submit(self.item_changes([(item_id, None) for item_id in item_ids])).result()
+
+    def put_user(self, user: User) -> Ack:
+        """Create or replace what the shop says about a user."""
+        return self.submit([self.user_change(user)]).result()
+
+    def item_changes(self, records: Sequence[tuple[str, Item | None]]) -> list[Event]:
+        """Catalogue events for ``submit``; None deletes."""
+        now = self.runtime.now()
+        return [
+            ItemChange(event_id=f"item:{self.runtime.new_id()}", item_id=item_id, ts=now, received_at=now, item=record)
+            for item_id, record in records
+        ]
+
+    def user_change(self, user: User) -> Event:
+        """A user event for ``submit``."""
+        now = self.runtime.now()
+        event_id = f"user:{self.runtime.new_id()}"
+        return UserChange(event_id=event_id, user_id=user.user_id, ts=now, received_at=now, user=user)
+
+    # ------------------------------------------------------------ read
+
+    @property
+    def offset(self) -> int:
+        """The newest event that answers already know."""
+        return self.state.offset
+
+    @property
+    def ranker(self) -> Ranker:
+        """What scores candidates."""
+        return self._recommender.ranker
+
+    def use_ranker(self, ranker: Ranker) -> None:
+        """Swap the ranker between two requests."""
+        with self._lock:
+            self._ranker = ranker
+            self._recommender.ranker = ranker
+
+    def recommend(self, query: Query) -> Slate:
+        """The answer to one query. Reads state, never writes (law L3)."""
+        with self._lock:
+            return self._recommender.recommend(query, query.ts or self.runtime.now(), self.runtime.new_id())
+
+    def serve(self, query: Query) -> Slate:
+        """``recommend``, and the impression is observed: the arrow from the slate back to the log."""
+        slate = self.recommend(query)
+        self.submit_nowait([self.impression(query, slate)], (), lambda _result: None)
+        return slate
+
+    def impression(self, query: Query, slate: Slate) -> Impression:
+        """The fact that ``slate`` was shown in answer to ``query``."""
+        shown = (Shown(placed.item_id, at, placed.propensity) for at, placed in enumerate(slate.items))
+        return Impression(
+            event_id=f"imp:{slate.request_id}",
+            request_id=slate.request_id,
+            ts=slate.ts,
+            received_at=slate.ts,
+            user_id=query.user_id,
+            anon_id=query.anon_id,
+            session_id=query.session_id,
+            placement=slate.placement,
+            items=tuple(shown),
+            versions=slate.versions,
+            context=query.context,
+        )
+
+    def scores(self, query: Query, item_ids: Sequence[str]) -> dict[str, float]:
+        """The ranker's score of given items for a query, whether or not a source proposes them."""
+        with self._lock:
+            return self._recommender.scores(query, query.ts or self.runtime.now(), item_ids)
+
+    def item(self, item_id: str) -> Item:
+        """The catalogue record. ``NotFound`` when it was never sent or is deleted."""
+        with self._lock:
+            record = self.state.catalogue.record(self.state.items.get(item_id))
+        if record is None:
+            raise NotFound(f"no item {item_id[:80]!r} in the catalogue; add it with PUT /v1/items/{{id}}")
+        return record
+
+    def user(self, user_id: str) -> User:
+        """The shop's record of a user; a bare one when only events are known. ``NotFound`` when neither is."""
+        with self._lock:
+            dense = self.state.users.get("u" + user_id)
+            if dense < 0:
+                raise NotFound(f"no user {user_id[:80]!r}: no record and no event so far")
+            return self.state.people.record(dense) or User(user_id=user_id)
+
+    def interest(self, user_id: str | None, anon_id: str | None = None) -> InterestView:
+        """What the engine believes this shopper wants now."""
+        with self._lock:
+            return self._recommender.view(Query(user_id=user_id, anon_id=anon_id), self.runtime.now())
+
+    def similar_users(self, user_id: str, n: int = 10) -> list[UserNeighbour]:
+        """Known users with the most similar histories."""
+        with self._lock:
+            return self._recommender.similar_users(user_id, n, self.runtime.now())
+
+    # ------------------------------------------------------------ people's rights
+
+    def export_user(self, user_id: str) -> list[Event]:
+        """Every event the log holds of a user and of the anonymous ids linked to them."""
+        with self._lock:
+            anon_ids = self.state.anon_ids(user_id)
+        return self._sqlite().events_of(user_id, anon_ids)
+
+    def erase(self, user_id: str | None, anon_id: str | None = None, progress: Progress = silent) -> Erasure:
+        """Remove a person from the log and fold what is left anew, so that nothing derived remembers them (law L8).
+
+        The old state keeps serving others during the rebuild; the person's own history is unknown at once.
+        """
+        with self._lock:
+            anon_ids = self.state.anon_ids(user_id) if user_id else []
+            if anon_id:
+                anon_ids = [*anon_ids, anon_id]
+            self.state.forget(user_id, anon_ids)
+        removed = self._sqlite().erase_user(user_id, anon_ids)
+        if self._snapshots:
+            self._snapshots.clear()
+        now = self.runtime.now()
+        secret = self._sqlite().secret()
+        person = hashlib.blake2b((user_id or anon_id or "").encode(), key=secret, digest_size=16).hexdigest()
+        receipt = Erasure(
+            event_id=f"erase:{self.runtime.new_id()}", user_hash=person, ts=now, received_at=now, n_events=removed
+        )
+        self.submit([receipt]).result()
+        self.rebuild(progress)
+        return receipt
+
+    def _sqlite(self) -> SqliteLog:
+        if not isinstance(self.log, SqliteLog):
+            raise StoreError(f"this needs the SQLite log; got {type(self.log).__name__}")
+        return self.log
+
+    # ------------------------------------------------------------ recover, snapshot, swap
+
+    def _schema(self) -> str:
+        """Snapshots fit only a state folded by the same layout and the same settings."""
+        c = self.config
+        settings = msgspec.json.encode([c.clean, c.covisit, c.session_knn, c.user_knn])
+        return f"{SCHEMA}:{hashlib.blake2b(settings, digest_size=8).hexdigest()}"
+
+    def _recover(self, progress: Progress) -> tuple[State, Recovered]:
+        began = perf_counter()
+        state = State(self.config)
+        saved = self._snapshots.load(self._schema()) if self._snapshots else None
+        if saved is not None and saved[0] <= self.log.last_offset():
+            state.load(*saved)
+        start = state.offset
+        replayed = self._replay(state, progress)
+        return state, Recovered(start > 0, start, replayed, perf_counter() - began)
+
+    def _replay(self, state: State, progress: Progress = silent) -> int:
+        """Fold what the log holds beyond ``state.offset``; gives the number of events."""
+        total, first, count = self.log.last_offset(), state.offset, 0
+        while chunk := self.log.read(state.offset, REPLAY_CHUNK):
+            state.fold(chunk)
+            count += len(chunk)
+            progress("replay", state.offset - first, max(total - first, 1))
+        return count
+
+    def rebuild(self, progress: Progress = silent) -> int:
+        """Fold the whole log into a new state beside the serving one, then swap. Gives the number of events."""
+        fresh = State(self.config)
+        count = self._replay(fresh, progress)
+        with self._lock:
+            count += self._replay(fresh)
+            self.state = fresh
+            self._recommender = Recommender(fresh, self.config)
+            if self._ranker is not None:
+                self._recommender.ranker = self._ranker
+        return count
+
+    def snapshot(self, wait: bool = True) -> None:
+        """Save the folded state. Copying holds the lock for milliseconds; writing does not."""
+        if self._snapshots is None or (self._snapshot_thread is not None and self._snapshot_thread.is_alive()):
+            return
+        with self._lock:
+            offset = self.state.offset
+            if offset == 0:
+                return
+            arrays = {name: array.copy() for name, array in self.state.arrays().items()}
+            self._snapshot_offset = offset
+        writer = threading.Thread(
+            target=self._snapshots.save, args=(offset, arrays, self._schema()), name="endcap-snapshot", daemon=True
+        )
+        self._snapshot_thread = writer
+        writer.start()
+        if wait:
+            writer.join()
+
+    def close(self, snapshot: bool = True) -> None:
+        """Finish pending writes, save a snapshot, release the directory."""
+        self._writer.close()
+        if self._snapshot_thread is not None:
+            self._snapshot_thread.join()
+        if snapshot and self.state.offset > self._snapshot_offset:
+            self.snapshot()
+        self.log.close()
+
+    def state_hash(self) -> str:
+        """Equal for engines that know the same."""
+        with self._lock:
+            return self.state.hash()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedEvent:
+    """An event that ``observe`` refused, for the quarantine."""
+
+    refusal: Refusal
+    raw: bytes
+    received_at: int
+
+
+__all__ = ["Engine", "Progress", "QuarantinedEvent", "Recovered", "Stored"]

@@ -1,0 +1,161 @@
+"""The folded state: everything Endcap knows, as a deterministic function of the log.
+
+    state = fold(log prefix, config)
+
+``State`` joins the parts that fold and gives them events in log order. It holds no arithmetic and no scratch. One live
+event is a fold of one; a replay is folds of many thousands; the result is the same arrays (law L1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+from endcap.config import Config
+from endcap.features.catalogue import Catalogue
+from endcap.features.counters import Counters
+from endcap.features.covisit import Covisit
+from endcap.features.exposure import Exposure
+from endcap.features.histories import Histories
+from endcap.features.people import People
+from endcap.models.session_knn import SessionKnn
+from endcap.models.user_knn import UserKnn
+from endcap.preprocess.batch import BatchBuilder, Link
+from endcap.preprocess.clean import Cleaner
+from endcap.preprocess.identity import Identity
+from endcap.preprocess.ids import Ids
+from endcap.protocols import Feature
+from endcap.types import Arrays, EventBatch, ItemChange, Stored, UserChange
+
+SCHEMA = "endcap-state-1"  # raise when the meaning or layout of any array changes: old snapshots are then rebuilt
+
+
+class State:
+    """All parts that fold, by name."""
+
+    def __init__(self, config: Config) -> None:
+        self.offset = 0
+        self.users, self.items, self.regions = Ids(), Ids(), Ids()
+        self.identity = Identity()
+        self.builder = BatchBuilder(self.users, self.items, self.regions, self.identity, config.clean)
+        self.cleaner = Cleaner(config.clean)
+        self.catalogue = Catalogue(self.items)
+        self.people = People()
+        self.histories = Histories(config.covisit)
+        self.counters = Counters()
+        self.covisit = Covisit(config.covisit)
+        self.exposure = Exposure()
+        self.sessions = SessionKnn(config.session_knn)
+        self.neighbours = UserKnn(config.user_knn, self.histories)
+        self._room_users = 0
+        self._room_items = 0
+
+    def parts(self) -> dict[str, Feature]:
+        """What is saved and hashed, in a fixed order."""
+        return {
+            "identity": self.identity,
+            "cleaner": self.cleaner,
+            "catalogue": self.catalogue,
+            "people": self.people,
+            "histories": self.histories,
+            "counters": self.counters,
+            "covisit": self.covisit,
+            "exposure": self.exposure,
+            "sessions": self.sessions,
+            "neighbours": self.neighbours,
+        }
+
+    def ids(self) -> dict[str, Ids]:
+        """The dictionaries of dense ids."""
+        return {"users": self.users, "items": self.items, "regions": self.regions}
+
+    # ------------------------------------------------------------ write
+
+    def fold(self, stored: Sequence[Stored]) -> None:
+        """Learn from events, in log order."""
+        if not stored:
+            return
+        for part in self.builder.split(stored):
+            if isinstance(part, EventBatch):
+                self._make_room()
+                self.learn(part)
+            elif isinstance(part, Link):
+                self._link(part)
+            else:
+                self._change(part)
+        self.offset = stored[-1].offset
+
+    def learn(self, raw: EventBatch) -> None:
+        """Clean a batch of interactions and let every family learn from it. The order of these lines is the law."""
+        batch = self.cleaner.clean(raw)
+        self.catalogue.seen(batch.item, batch.ts)
+        trail = self.histories.fold(batch)
+        self.counters.fold(batch, trail, self.catalogue.category, self.catalogue.top_category)
+        self.covisit.fold(batch, trail)
+        self.sessions.fold(batch)
+        self.neighbours.fold(batch)
+        self.exposure.fold(batch)
+
+    def _change(self, stored: Stored) -> None:
+        event = stored.event
+        if isinstance(event, ItemChange):
+            item = self.items.intern(event.item_id)
+            self._make_room()
+            self.catalogue.put(item, event.item, event.ts)
+        elif isinstance(event, UserChange):
+            user = self.users.intern("u" + event.user_id)
+            self.people.put(user, event.user)
+            for anon_id in event.user.anon_ids if event.user else ():
+                self._link(Link(self.users.intern("a" + anon_id), user))
+
+    def _link(self, link: Link) -> None:
+        """An anonymous visitor turned out to be a known user: one history from now on."""
+        self._make_room()
+        if self.identity.link(link.anon, link.user):
+            self.cleaner.merge(link.anon, link.user)
+            self.histories.merge(link.anon, link.user)
+
+    def _make_room(self) -> None:
+        """Grow all parts together, seldom: a live event must not pay for forty comparisons."""
+        n_users, n_items = len(self.users), len(self.items)
+        if n_users > self._room_users or n_items > self._room_items:
+            self._room_users = max(1024, n_users + n_users // 2)
+            self._room_items = max(1024, n_items + n_items // 2)
+            for part in self.parts().values():
+                part.grow(self._room_users, self._room_items)
+
+    # ------------------------------------------------------------ save, load, compare
+
+    def arrays(self) -> Arrays:
+        """Every array under "part.name"."""
+        n_users, n_items = len(self.users), len(self.items)
+        named: Arrays = {}
+        for name, ids in self.ids().items():
+            named.update({f"{name}.{key}": value for key, value in ids.arrays().items()})
+        for name, part in self.parts().items():
+            named.update({f"{name}.{key}": value for key, value in part.arrays(n_users, n_items).items()})
+        return named
+
+    def load(self, offset: int, named: Arrays) -> None:
+        """The inverse of ``arrays``."""
+        for name, ids in self.ids().items():
+            ids.load(dict(_under(name, named)))
+        for name, part in self.parts().items():
+            part.load(dict(_under(name, named)))
+        self._room_users = self._room_items = 0
+        self._make_room()
+        self.offset = offset
+
+    def hash(self) -> str:
+        """Equal for equal knowledge, however it was folded (laws L1, L2, L3, L12)."""
+        digest = hashlib.blake2b(str(self.offset).encode(), digest_size=16)
+        for name, array in sorted(self.arrays().items()):
+            digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+
+def _under(prefix: str, named: Arrays) -> Iterator[tuple[str, Arrays]]:
+    for key, value in named.items():
+        if key.startswith(prefix + "."):
+            yield key[len(prefix) + 1 :], value  # type: ignore[misc]  # mypy sees Arrays' value type as Any
