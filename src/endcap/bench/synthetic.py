@@ -1,4 +1,4 @@
-"""Synthetic shop traffic for benchmarks and for tests of scale: reproducible, vectorised, about a million events a second.
+"""Synthetic shop traffic for benchmarks and tests of scale: reproducible, vectorised, over a million events a second.
 
 Shape, after the public click logs named in docs: item popularity is Zipf(1); a session has a geometric length of mean
 5.3; 70 % of a session's events stay inside its topic (Zipf inside the topic as well), the rest go anywhere; a visitor
