@@ -64,6 +64,12 @@ class CleanConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     quantity_mads: float = 8.0  # robust z-score above which a quantity is clipped
 
 
+class CatalogueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The catalogue."""
+
+    sell_unlisted: bool = True  # recommend items known only from events; False: only items the shop has sent
+
+
 class InterestConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a history becomes an interest."""
 
@@ -149,6 +155,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log: LogConfig = field(default_factory=LogConfig)
     snapshot: SnapshotConfig = field(default_factory=SnapshotConfig)
     clean: CleanConfig = field(default_factory=CleanConfig)
+    catalogue: CatalogueConfig = field(default_factory=CatalogueConfig)
     interest: InterestConfig = field(default_factory=InterestConfig)
     covisit: CovisitConfig = field(default_factory=CovisitConfig)
     session_knn: SessionKnnConfig = field(default_factory=SessionKnnConfig)

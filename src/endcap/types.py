@@ -14,6 +14,7 @@ state time is whole seconds (``*_s``), which halves memory and is finer than any
 from __future__ import annotations
 
 from dataclasses import dataclass
+from dataclasses import field as array_field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -420,18 +421,19 @@ MAX_TAGS = 16  # categories and brands of one interest
 class Interest:
     """r_u = f(X_u, A_i, C_t): what one shopper wants at one moment, as arrays ready for kernels.
 
-    Seeds are distinct items, newest first. Weights are recency x action, the newest plain view = 1.
+    Seeds are distinct items: first the ones the query itself names, then the shopper's own, newest first. Weights are
+    recency x action, the newest plain view = 1.
     """
 
     user: int  # dense id, -1 = nobody known
     t_s: int  # the query's time, epoch s
     n_seeds: int
-    n_session: int  # the first n_session seeds belong to the running session
+    n_session: int  # the first n_session seeds belong to the moment: the query's own items, then the running session
     session: int  # number of the running session, -1 = none
     seeds: I4  # [MAX_SEEDS]
     weight: F4  # [MAX_SEEDS]
     age_s: I4  # [MAX_SEEDS] seconds since the last touch
-    action: I1  # [MAX_SEEDS] strongest action on the item so far
+    action: I1  # [MAX_SEEDS] furthest step still standing: PURCHASE, else CART_ADD (in the cart now), else the heaviest
     n_context: int  # seeds named by the query itself (product page, cart): they come first in seeds
     categories: I4  # [MAX_TAGS] dense category ids, -1 = unused
     category_short: F4  # [MAX_TAGS] share of the running session's weight
@@ -446,6 +448,8 @@ class Interest:
     region: int
     personalized: bool  # False: no profile was read
     n_events: int  # interactions of this user so far, unbounded count
+    n_hidden: int = 0
+    hidden: I4 = array_field(default_factory=lambda: np.zeros(MAX_SEEDS, np.int32))  # items hidden or disliked
 
     @property
     def warmth(self) -> str:
