@@ -1,0 +1,1 @@
+"""Bundled data: a small real shop for the demo and the tests."""
