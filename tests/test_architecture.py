@@ -22,11 +22,12 @@ FLOORS: dict[int, frozenset[str]] = {
         "events", "preprocess", "features", "interest", "models", "slate", "feedback", "stores", "privacy", "data",
     }),
     3: frozenset({"state"}),
-    4: frozenset({"engine"}),
-    5: frozenset({"learning", "evaluation"}),
-    6: frozenset({"server"}),
-    7: frozenset({"demo", "bench"}),
-    8: frozenset({"cli"}),
+    4: frozenset({"recommend"}),
+    5: frozenset({"engine"}),
+    6: frozenset({"learning", "evaluation"}),
+    7: frozenset({"server"}),
+    8: frozenset({"demo", "bench"}),
+    9: frozenset({"cli"}),
 }  # fmt: skip
 FLOOR = {unit: floor for floor, units in FLOORS.items() for unit in units}
 PUBLIC = "endcap"  # the package itself: the public surface, which names things of every floor, lazily
@@ -101,7 +102,7 @@ def test_no_two_units_of_the_ground_floor_import_each_other() -> None:
     edges: dict[str, set[str]] = {}
     for path in FILES:
         unit = unit_of(path)
-        if FLOOR.get(unit, 9) <= 1:
+        if FLOOR.get(unit, 99) <= 1:
             edges.setdefault(unit, set()).update(other for other, _ in imported_units(path) if other != unit)
 
     def reaches(start: str, goal: str, seen: frozenset[str] = frozenset()) -> bool:

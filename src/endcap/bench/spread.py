@@ -11,6 +11,16 @@ import numpy as np
 Say = Callable[[str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a part is asked to do. ``say`` takes lines for people."""
+
+    items: int = 100_000
+    quick: bool = False
+    huge: bool = False
+    say: Say = print
+
+
 def percentile(values: Sequence[float], q: float) -> float:
     """The q-th percentile (0..100), NaN for nothing."""
     return float(np.percentile(np.asarray(values, np.float64), q)) if len(values) else float("nan")

@@ -1,0 +1,80 @@
+"""How commands speak: JSON or text on stdout, progress on stderr, and the options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+if TYPE_CHECKING:
+    from endcap.config import Config
+    from endcap.engine import Engine
+
+Directory = Annotated[Path, typer.Option("--dir", help="The data directory.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="A TOML file; without it ./endcap.toml when there is one.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+DEFAULT_DIRECTORY = Path("endcap-data")
+
+Progress = Callable[[str, int, int], None]  # stage, done, total (0 = not known)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on one line."""
+    typer.echo(msgspec.json.encode(value).decode())
+
+
+def note(text: str) -> None:
+    """A message for people, on stderr."""
+    typer.echo(text, err=True)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar on stderr, one line per stage. Silent where nobody looks."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks: dict[str, Any] = {}
+
+        def step(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=None)
+            bar.update(tasks[stage], completed=done, total=total or None)
+
+        yield step
+
+
+@contextmanager
+def opened(directory: Path, config: Config) -> Iterator[Engine]:
+    """The engine of a data directory, closed at the end whatever happens."""
+    from endcap.engine import Engine
+
+    with progress_bar() as step:
+        engine = Engine.open(directory, config, progress=step)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def existing(directory: Path) -> Path:
+    """A data directory that is there: reading commands must not create an empty one after a typing mistake."""
+    from endcap.errors import NotFound
+
+    if not directory.is_dir():
+        raise NotFound(
+            f"no data directory at {directory}; expected the folder that `endcap serve` or `endcap import` made; "
+            "name it with --dir"
+        )
+    return directory
