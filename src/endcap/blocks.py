@@ -47,6 +47,7 @@ def take(start: I8, cap: I4, owner: int, tail: I8, free: I8, n_free: I8, pool_si
     if n_free[new_class] > 0:
         n_free[new_class] -= 1
         place = free[new_class, n_free[new_class]]
+        free[new_class, n_free[new_class]] = 0  # what a snapshot leaves out must not differ from what it restores
     else:
         if tail[0] + size > pool_size:
             return -1
