@@ -1,9 +1,9 @@
 """``endcap bench restart``: how long a shop is without an engine after a stop.
 
 A log of a million events is written to a new data directory. Then, each in a process of its own: a start without
-snapshots, which folds the whole log (rebuild, events per second) and saves a snapshot at its clean stop; starts from that
-snapshot. Seconds run from the process's start, so Python, imports and cached kernels are in them, to the first answer,
-which must equal the one given before the stop.
+snapshots, which folds the whole log (rebuild, events per second) and saves a snapshot at its clean stop; starts from
+that snapshot. Seconds run from the process's start, so Python, imports and cached kernels are in them, to the first
+answer, which must equal the one given before the stop.
 """
 
 from __future__ import annotations
