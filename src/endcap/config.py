@@ -24,7 +24,7 @@ class ServerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """HTTP."""
 
     host: str = "127.0.0.1"  # address to listen on; beyond loopback needs keys
-    port: int = 8080
+    port: int = 8080  # 0 = any free one
     max_body_bytes: int = 4_000_000  # larger bodies get 413
     max_batch: int = 5_000  # events or items in one request
     max_in_flight: int = 512  # requests under way before new ones are shed with 503 and Retry-After
@@ -45,7 +45,7 @@ class SnapshotConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Snapshots are a cache of the folded state; they make a restart quick."""
 
     every_events: int = 250_000  # write one after this many new events, and at a clean stop
-    keep: int = 2
+    keep: int = 2  # older ones are deleted
 
 
 class CleanConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +57,7 @@ class CleanConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     flood_per_min: int = 240  # interactions of one user per minute; more are kept but not counted
     bot_distinct_per_min: int = 60  # distinct items viewed in a minute that no person reaches
     bot_views_without_pause: int = 40  # views in a row, each within bot_pause_s of the last
-    bot_pause_s: int = 1
+    bot_pause_s: int = 1  # seconds between two views that a person needs at least
     lateness_h: int = 168  # older than this at arrival: kept in the log, left out of live statistics
     future_s: int = 300  # client clocks may run ahead by this; then the time is clamped, beyond it the event is refused
     price_ratio: float = 20.0  # a price this many times above or below the item's usual one is an outlier
@@ -84,7 +84,7 @@ class CovisitConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     neighbours: int = 64  # kept per item, a power of two
     tail: int = 30  # earlier items of the same user that a new event is paired with
     window_h: float = 24.0  # pairs further apart are not counted (purchases: buy_window_d)
-    buy_window_d: float = 14.0
+    buy_window_d: float = 14.0  # the same for two purchases
     pair_half_life_s: float = 3_600.0  # closeness in time of the two events of a pair
     age_half_life_d: float = 30.0  # forgetting of old pairs
 
@@ -109,27 +109,27 @@ class UserKnnConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A merchant's rule. ``items`` or ``filter`` say what it acts on."""
 
-    name: str
-    action: Literal["pin", "boost", "bury", "block"]
+    name: str  # shown in reasons and metrics
+    action: Literal["pin", "boost", "bury", "block"]  # fix a place, raise, lower, never show
     placements: list[str] = field(default_factory=list)  # empty = all
-    items: list[str] = field(default_factory=list)
-    filter: dict[str, Any] | None = None
+    items: list[str] = field(default_factory=list)  # item ids
+    filter: dict[str, Any] | None = None  # or: every item that this filter keeps
     position: int = 0  # pin: 0-based place of the first pinned item
     factor: float = 2.0  # boost multiplies the score, bury divides it
     starts_at: str | None = None  # ISO 8601 with offset
-    ends_at: str | None = None
+    ends_at: str | None = None  # the same; the rule holds before this moment
 
 
 class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A named surface and how its list is made."""
 
     sources: list[str]  # of: history covisit bought_together session_knn user_knn popular
-    n: int = 12
-    filter: dict[str, Any] | None = None
+    n: int = 12  # items when the query does not say
+    filter: dict[str, Any] | None = None  # only items that it keeps, besides the query's own filter
     seen: Literal["keep", "drop"] = "keep"  # drop: never show what this shopper already touched
     diversity: float = 0.25  # MMR: 0 = by score alone, 1 = as different as possible
     category_cap: int = 0  # most items of one leaf category, 0 = no cap
-    brand_cap: int = 0
+    brand_cap: int = 0  # the same for a brand
     candidates: int = 48  # asked of each source
 
 
