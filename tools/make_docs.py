@@ -1,4 +1,4 @@
-"""Write the pages that are made from code: docs/configuration.md from config.py, docs/http.md from the OpenAPI document.
+"""Write the pages made from code: docs/configuration.md from config.py, docs/http.md from the OpenAPI document.
 
 python tools/make_docs.py          write both
 python tools/make_docs.py --check  exit 1 when a page is out of date (tests/test_docs.py does the same)
@@ -42,9 +42,9 @@ category_cap = 3
 ENDCAP_SERVER__PORT=9001 endcap serve
 ```
 
-Unknown keys are refused, with the nearest known name. `endcap config` prints the effective table and the source of every
-value. Changing a setting under `clean`, `covisit`, `session_knn` or `user_knn` changes what is learnt from the log, so the
-next start ignores older snapshots and folds the log anew.
+Unknown keys are refused, with the nearest known name. `endcap config` prints the effective table and the source of
+every value. Changing a setting under `clean`, `covisit`, `session_knn` or `user_knn` changes what is learnt from the
+log, so the next start ignores older snapshots and folds the log anew.
 
 This page is made from the comments in `src/endcap/config.py`.
 """
@@ -103,10 +103,12 @@ def configuration() -> str:
             continue
         text, fields = classes[kind]
         out += [f"## [{name}]", "", text, "", *table(getattr(config_module, kind), fields), ""]
-    out += ["## Top level", "", *table(Config, [entry for entry in own if entry[0] not in ("placements", "rules")]), ""]
+    own = [entry for entry in own if entry[0] not in ("placements", "rules")]
+    out += ["## Top level", "", *table(Config, own), ""]
     text, fields = classes["PlacementConfig"]
-    out += ["## [placements.NAME]", "", text + " What a file says is laid over the defaults, field by field; a new name",
-            "makes a new placement.", "", *table(config_module.PlacementConfig, fields), ""]  # fmt: skip
+    laid_over = "What a file says is laid over the defaults, field by field; a new name makes a new placement."
+    placement = table(config_module.PlacementConfig, fields)
+    out += ["## [placements.NAME]", "", f"{text} {laid_over}", "", *placement, ""]
     out += ["The placements there from the start:", "", *placements_table(), ""]
     text, fields = classes["Rule"]
     out += ["## [[rules]]", "", text, "", *table(config_module.Rule, fields)]
@@ -132,8 +134,8 @@ JSON over HTTP/1.1, versioned path. A running server shows the same, with schema
 
 * Send the key as `Authorization: Bearer KEY` or `X-Endcap-Key: KEY`. Which kind of key may call what stands with each
   route. `endcap serve --open` accepts calls without a key on loopback, for development.
-* Bad input is refused record by record: the others of a batch are taken, and each refusal says what was wrong. Errors have
-  one shape: `{"error": {"code": "...", "message": "...", "field": "..."}}`.
+* Bad input is refused record by record: the others of a batch are taken, and each refusal says what was wrong. Errors
+  have one shape: `{"error": {"code": "...", "message": "...", "field": "..."}}`.
 * 429 and 503 carry `Retry-After` in seconds. Repeating an event with the same `event_id` is always safe.
 * The `offset` of an acknowledgement, passed back as `at_least`, makes sure that the answer knows that event.
 """
@@ -175,6 +177,7 @@ def route(method: str, path: str, operation: dict[str, Any]) -> list[str]:
 
 def contents(holder: dict[str, Any]) -> str:
     """The schemas of a body or an answer, by media type."""
+    content = holder.get("content", {})
     return ", ".join(
         f"`{media}` {type_of(entry.get('schema', {}))}" for media, entry in holder.get("content", {}).items()
     )

@@ -109,7 +109,7 @@ class UserKnnConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A merchant's rule. ``items`` or ``filter`` say what it acts on."""
 
-    name: str  # shown in reasons and metrics
+    name: str  # for people
     action: Literal["pin", "boost", "bury", "block"]  # fix a place, raise, lower, never show
     placements: list[str] = field(default_factory=list)  # empty = all
     items: list[str] = field(default_factory=list)  # item ids
