@@ -23,7 +23,7 @@ Not for: several prices or stocks of one item by store; use ``attributes`` and a
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -31,10 +31,9 @@ from numba import njit
 
 from endcap.blocks import grown
 from endcap.config import CatalogueConfig
-from endcap.features.fields import Column, FieldColumns
+from endcap.features.fields import PATH_SEPARATOR, Column, FieldColumns
 from endcap.types import F4, F8, I4, I8, U1, U4, Arrays, Item
 
-PATH_SEPARATOR = "\x1f"  # between the parts of a category path when it is one string
 BUYABLE = frozenset({"in_stock", "preorder", "backorder"})
 UNLISTED, LISTED, DELETED = 0, 1, 2
 CHANGES_KEPT = 8192  # item changes that caches can catch up on; older caches rebuild
@@ -75,12 +74,6 @@ class Names(Protocol):
     def __len__(self) -> int: ...
     def arrays(self) -> Arrays: ...
     def load(self, arrays: Arrays) -> None: ...
-
-
-class NewNames(Names, Protocol):
-    """``Names`` whose class makes an empty one of its kind without arguments."""
-
-    def __new__(cls) -> Self: ...
 
 
 @njit(cache=True, nogil=True)
@@ -289,7 +282,7 @@ class Catalogue:
         """The distinct values of one field and each item's place among them, current to the last change.
 
         The first call for a field reads every record (~1 us each); later calls read only what changed.
-        ``fields.FIELDS`` lists the names; ``attributes.NAME`` names a shop's own. KeyError for any other.
+        ``field``: a field of ``Item``, or ``attributes.NAME`` for a shop's own. KeyError for any other.
         """
         return self._fields.column(field)
 

@@ -25,15 +25,7 @@ from endcap.types import F8, I4, Item
 Member = str | float | tuple[str, bool]  # true and false are kept apart from 1 and 0
 ATTRIBUTE = "attributes."
 
-# Fields that can be named in a filter, with the kind of value they hold.
-FIELDS: dict[str, str] = {
-    "item_id": "text", "group_id": "text", "sku": "text", "gtin": "text", "mpn": "text", "title": "text",
-    "brand": "text", "currency": "text", "availability": "text", "color": "text", "size": "text", "material": "text",
-    "pattern": "text", "gender": "text", "age_group": "text", "condition": "text", "language": "text",
-    "price": "number", "list_price": "number", "stock_qty": "number", "rating_avg": "number",
-    "rating_count": "number", "published_at": "time", "expires_at": "time", "updated_at": "time",
-    "adult": "flag", "hidden": "flag", "tags": "text", "categories": "path",
-}  # fmt: skip
+PATH_SEPARATOR = "\x1f"  # between the parts of a category path when it is one string
 
 
 def member(value: Any) -> Member:
@@ -45,10 +37,10 @@ def member(value: Any) -> Member:
 
 def members(field: str, value: Any) -> tuple[Member, ...]:
     """What one item holds in a field: nothing, one value, several tags, or every prefix of its category paths."""
-    if value is None:
+    if value is None or value != value:  # NaN is no value
         return ()
     if field == "categories":
-        prefixes = {"\x1f".join(path[:end]): None for path in value for end in range(1, len(path) + 1)}
+        prefixes = {PATH_SEPARATOR.join(path[:end]): None for path in value for end in range(1, len(path) + 1)}
         return tuple(prefixes)
     if isinstance(value, list):
         return tuple(dict.fromkeys(member(part) for part in value))
@@ -89,6 +81,11 @@ class Column:
             for part in held:
                 self.index.setdefault(part, []).append(code)
         self.codes[item] = code
+
+    def holding(self, constant: str | float | bool | list[str]) -> list[int]:
+        """The codes of the values that are, or contain, a constant; a category path is the list of its parts."""
+        key = PATH_SEPARATOR.join(constant) if isinstance(constant, list) else member(constant)
+        return self.index.get(key, [])
 
 
 class FieldColumns:

@@ -1,8 +1,8 @@
 """One shopper's ring, read into seeds, taste and price level: the kernels behind ``interest.py``.
 
-Each kernel is one step: ``read_ring`` makes seeds with their weights, ``steps`` finds how far the shopper went with each
-and what was hidden, ``keep_tags`` turns weights into shares, ``drop_unwanted`` closes the list. ``read_interest`` runs them in
-order. Sizes are small (64 entries, 64 seeds), so linear search beats any table.
+Each kernel is one step: ``read_ring`` makes seeds with their weights, ``steps`` finds how far the shopper went with
+each and what was hidden, ``keep_tags`` turns weights into shares, ``drop_unwanted`` closes the list;
+``read_interest`` runs them in order. Sizes are small (64 entries, 64 seeds), so linear search beats any table.
 """
 
 from __future__ import annotations
