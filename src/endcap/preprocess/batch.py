@@ -1,0 +1,158 @@
+"""Batch: a run of stored events becomes columns, in log order.
+
+Idea: kernels fold columns, so the strings of an event are turned into dense numbers here and nowhere else. What is
+not a row (a catalogue or user change, an erasure, the moment at which an anonymous visitor logs in) cuts the run and is
+handed on in place, so that everything happens in the order of the log.
+
+Whose event it is: one with a login id counts for that user; one with an anonymous id alone counts for the user the id
+is linked to, if any, else for the anonymous visitor. Keys are "u" + user_id and "a" + anon_id in one numbering. An
+event with neither counts for nobody (user -1) and still for the items.
+
+Normalised on the way: device names to codes; the local hour from ``utc_offset_min`` (UTC when not given); regions to
+numbers, the first ``MAX_REGIONS`` of them; a rating below the middle of the scale is a dislike; an event that arrived
+too long after it happened gets the LATE bit. An impression becomes one row per shown item with the same offset.
+
+Cost: about 2 us per event. Rows are Python lists until the cut: appending to lists and one conversion per column is
+faster than setting array elements one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from endcap.config import CleanConfig
+from endcap.preprocess.identity import Identity
+from endcap.preprocess.ids import Ids
+from endcap.types import ACTION_CODE, DEVICE_CODE, LATE, Context, EventBatch, Impression, Interaction, Stored
+
+MAX_REGIONS = 1024  # each region has a popularity list of its own; names beyond this many count as no region
+HOUR_MS = 3_600_000
+NAN = float("nan")
+IMPRESSION = ACTION_CODE["impression"]
+DISLIKE = ACTION_CODE["dislike"]
+
+Row = tuple[int, int, int, int, int, float, float, float, int, int, int, int]
+COLUMNS: tuple[tuple[str, Any], ...] = (
+    ("offset", np.int64), ("ts", np.int64), ("user", np.int32), ("item", np.int32), ("action", np.int8),
+    ("value", np.float32), ("quantity", np.float32), ("price", np.float32),
+    ("hour", np.int8), ("device", np.int8), ("region", np.int16), ("flags", np.uint8),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An anonymous id that has a history turned out to be a known user. Both are dense user ids."""
+
+    anon: int
+    user: int
+
+
+def batch_of(rows: list[Row]) -> EventBatch:
+    """Rows in the order of ``COLUMNS`` as a batch that is not cleaned yet."""
+    lists = zip(*rows, strict=True)
+    with np.errstate(over="ignore"):  # a price beyond float32 becomes infinite here and none in cleaning
+        columns = {name: np.array(values, kind) for (name, kind), values in zip(COLUMNS, lists, strict=True)}
+    return EventBatch(session=np.full(len(rows), -1, np.int32), **columns)
+
+
+class BatchBuilder:
+    """Turns stored events into batches and structural changes."""
+
+    __slots__ = ("_identity", "_items", "_lateness_ms", "_regions", "_users")
+
+    def __init__(self, users: Ids, items: Ids, regions: Ids, identity: Identity, config: CleanConfig) -> None:
+        self._users = users
+        self._items = items
+        self._regions = regions
+        self._identity = identity
+        self._lateness_ms = None if "late" in config.off else config.lateness_h * HOUR_MS
+
+    def split(self, stored: Sequence[Stored]) -> Iterator[EventBatch | Link | Stored]:
+        """Batches of rows, cut where something structural happens; that comes out in its place.
+
+        The consumer must apply each part before it asks for the next one: a ``Link`` by ``Identity.link``.
+        """
+        rows: list[Row] = []
+        append = rows.append
+        for entry in stored:
+            event = entry.event
+            if not isinstance(event, (Interaction, Impression)):
+                if rows:
+                    yield batch_of(rows)
+                    rows.clear()
+                yield entry
+                continue
+            user, anon = self._who(event)
+            if anon >= 0:
+                if rows:
+                    yield batch_of(rows)
+                    rows.clear()
+                yield Link(anon, user)
+            if isinstance(event, Interaction):
+                append(self._row(entry.offset, event, user))
+            else:
+                rows.extend(self._shown(entry.offset, event, user))
+        if rows:
+            yield batch_of(rows)
+
+    def _who(self, event: Interaction | Impression) -> tuple[int, int]:
+        """The dense user of an event, and the anonymous id whose history must move to it first (-1 = none)."""
+        user_id, anon_id = event.user_id, event.anon_id
+        if anon_id is None:
+            return (-1 if user_id is None else self._users.intern("u" + user_id)), -1
+        if user_id is None:
+            return self._identity.resolve(self._users.intern("a" + anon_id)), -1
+        user = self._users.intern("u" + user_id)
+        anon = self._users.get("a" + anon_id)
+        if anon >= 0 and not self._identity.is_linked(anon):
+            return user, anon
+        # nothing to move: the visitor is new, or moved to an earlier login on this device; only the link is renewed
+        self._identity.link(self._users.intern("a" + anon_id) if anon < 0 else anon, user)
+        return user, -1
+
+    def _moment(self, ts: int, context: Context | None) -> tuple[int, int, int]:
+        """Local hour, device code, region number."""
+        if context is None:
+            return ts // HOUR_MS % 24, 0, -1
+        local = ts + (context.utc_offset_min or 0) * 60_000
+        device = DEVICE_CODE.get(context.device or "", 0)
+        return local // HOUR_MS % 24, device, self._region(context.region)
+
+    def _region(self, name: str | None) -> int:
+        if not name:
+            return -1
+        known = self._regions.get(name)
+        if known >= 0 or len(self._regions) >= MAX_REGIONS:
+            return known
+        return self._regions.intern(name)
+
+    def _flags(self, ts: int, received_at: int) -> int:
+        late = self._lateness_ms is not None and received_at - ts > self._lateness_ms
+        return LATE if late else 0
+
+    def _row(self, offset: int, event: Interaction, user: int) -> Row:
+        item = -1 if event.item_id is None else self._items.intern(event.item_id)
+        action, value, price = ACTION_CODE[event.type], event.value, event.price
+        if value is None:
+            value = NAN
+        elif value < 0 and event.type == "rating":
+            action = DISLIKE
+        hour, device, region = self._moment(event.ts, event.context)
+        flags = self._flags(event.ts, event.received_at)
+        return (
+            offset, event.ts, user, item, action, value, event.quantity, NAN if price is None else price,
+            hour, device, region, flags,
+        )  # fmt: skip
+
+    def _shown(self, offset: int, event: Impression, user: int) -> list[Row]:
+        hour, device, region = self._moment(event.ts, event.context)
+        flags = self._flags(event.ts, event.received_at)
+        intern = self._items.intern
+        return [
+            (offset, event.ts, user, intern(shown.item_id), IMPRESSION, NAN, 1.0, NAN, hour, device, region, flags)
+            for shown in event.items
+        ]
