@@ -177,7 +177,6 @@ def route(method: str, path: str, operation: dict[str, Any]) -> list[str]:
 
 def contents(holder: dict[str, Any]) -> str:
     """The schemas of a body or an answer, by media type."""
-    content = holder.get("content", {})
     return ", ".join(
         f"`{media}` {type_of(entry.get('schema', {}))}" for media, entry in holder.get("content", {}).items()
     )
