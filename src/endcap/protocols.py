@@ -16,6 +16,8 @@ from endcap.types import F4, I4, U1, Arrays, Event, EventBatch, Interest, Refusa
 class EventLog(Protocol):
     """The durable, ordered, idempotent list of facts. When ``append`` returns, the events survive a power cut."""
 
+    durable: bool  # False: an append that returned may be lost with the machine
+
     def append(self, events: Sequence[Event], refused: Sequence[Refused] = ()) -> list[int]:
         """Store the events in order; gives one offset each, or 0 for an ``event_id`` stored before (a duplicate)."""
         ...
