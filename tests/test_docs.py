@@ -53,7 +53,7 @@ def event_examples() -> list[dict[str, Any]]:
         value = msgspec.json.decode(text)
         if isinstance(value, dict) and "accepted" in value:
             continue
-        found += value["events"] if "events" in value else [value]
+        found += value.get("events", [value])
     return found
 
 
@@ -115,9 +115,7 @@ def test_a_link_or_picture_leads_somewhere(page: Path) -> None:
             continue
         path, _, anchor = target.partition("#")
         file = (page.parent / path) if path else page
-        if not file.exists():
-            broken.append(target)
-        elif anchor and anchor not in anchors(file):
+        if not file.exists() or (anchor and anchor not in anchors(file)):
             broken.append(target)
     assert not broken
 
