@@ -47,6 +47,7 @@ def take(start: I8, cap: I4, owner: int, tail: I8, free: I8, n_free: I8, pool_si
     if n_free[new_class] > 0:
         n_free[new_class] -= 1
         place = free[new_class, n_free[new_class]]
+        free[new_class, n_free[new_class]] = 0  # no traces: a loaded snapshot and a live process stay byte-identical
         free[new_class, n_free[new_class]] = 0  # what a snapshot leaves out must not differ from what it restores
     else:
         if tail[0] + size > pool_size:
@@ -60,6 +61,21 @@ def take(start: I8, cap: I4, owner: int, tail: I8, free: I8, n_free: I8, pool_si
             n_free[old_class] += 1
     cap[owner] = size
     return int(place)
+
+
+@njit(cache=True, nogil=True)
+def give(start: I8, length: I4, cap: I4, owner: int, free: I8, n_free: I8) -> None:
+    """Take ``owner``'s block away, for good: it goes on the free stack and the list is empty."""
+    if cap[owner] > 0:
+        old_class = MIN_CLASS
+        while (1 << old_class) < cap[owner]:
+            old_class += 1
+        if n_free[old_class] < FREE_SLOTS:
+            free[old_class, n_free[old_class]] = start[owner]
+            n_free[old_class] += 1
+    start[owner] = -1
+    length[owner] = 0
+    cap[owner] = 0
 
 
 class Blocks:
