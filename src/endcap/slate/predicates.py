@@ -84,8 +84,12 @@ def present(field: str) -> Test:
 
 def negated(test: Test) -> Test:
     """The exact complement."""
-    one = np.uint8(1)
-    return lambda catalogue, items: np.bitwise_xor(test(catalogue, items), one)
+
+    def opposite(catalogue: Fields, items: I4) -> U1:
+        out: U1 = (test(catalogue, items) == 0).astype(np.uint8)
+        return out
+
+    return opposite
 
 
 def both(tests: list[Test]) -> Test:
