@@ -1,9 +1,10 @@
 """Synthetic shop traffic for benchmarks and tests of scale: reproducible, vectorised, over a million events a second.
 
-Shape, after the public click logs named in docs: item popularity is Zipf(1); a session has a geometric length of mean
-5.3; 70 % of a session's events stay inside its topic (Zipf inside the topic as well), the rest go anywhere; a visitor
-pauses an exponential 40 s on average between two events; shoppers return with Zipf-like frequency. Sessions interleave
-in time, so one shopper's events are scattered over the log, as they are in life.
+Shape, after public click logs: item popularity is Zipf(1); a session has a geometric length of mean 5.3; 70 % of a
+session's events stay inside its topic (Zipf inside the topic as well), the rest go anywhere; a visitor pauses an
+exponential 40 s on average between two events; half of the visits are by regulars (the frequency of the k-th most
+active falls with the square root of k), half by anyone. Sessions interleave in time, so one shopper's events are
+scattered over the log, as they are in life.
 
 Item ids are a random permutation of popularity (as after a catalogue import), so nothing profits from hot items lying
 together in memory. Prices belong to items. What it does not model: trends, seasons, taste. Do not judge quality on it.
@@ -84,7 +85,7 @@ def events(n_events: int, n_items: int, n_users: int, seed: int, days: float = 1
 
     codes = np.array([ACTION_CODE[name] for name in ACTION_MIX], np.int8)
     action = codes[np.searchsorted(np.cumsum(list(ACTION_MIX.values())), rng.random(n_events) * 0.999)]
-    regular = zipf(rng, n_users, n_sessions)
+    regular = (n_users * rng.random(n_sessions) ** 2).astype(np.int32)  # a few percent of shoppers make most visits
     user = np.where(rng.random(n_sessions) < 0.5, regular, rng.integers(0, n_users, n_sessions)).astype(np.int32)
     device = rng.choice(np.array([1, 2, 2, 3, 4], np.int8), n_sessions)
     region = zipf(rng, N_REGIONS, n_sessions).astype(np.int16)
