@@ -77,7 +77,8 @@ def present(field: str) -> Test:
     def test(catalogue: Fields, items: I4) -> U1:
         if field == "item_id":
             return np.ones(items.shape[0], np.uint8)
-        return (catalogue.column(field).codes[items] != 0).astype(np.uint8)
+        out: U1 = (catalogue.column(field).codes[items] != 0).astype(np.uint8)
+        return out
 
     return test
 
