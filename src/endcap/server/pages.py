@@ -1,0 +1,81 @@
+"""What a person opens in a browser: the documentation, the demo shop and their files.
+
+Everything is served from this package; nothing is loaded from elsewhere, so the pages work offline and the content
+security policy can name this origin alone. ``/shop`` and addresses below it give the same page, which reads the
+address.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+STATIC = Path(__file__).parent / "static"
+
+PAGE_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-cache",  # ask again each time; unchanged files answer 304 by their ETag
+}
+
+
+class Guarded:
+    """Adds the page headers to whatever an inner application answers."""
+
+    def __init__(self, inner: ASGIApp) -> None:
+        self.inner = inner
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(PAGE_HEADERS)
+            await send(message)
+
+        await self.inner(scope, receive, send_guarded)
+
+
+class Page:
+    """One HTML file at a fixed address."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            await Response(status_code=405, headers={"allow": "GET, HEAD"})(scope, receive, send)
+            return
+        await FileResponse(self.file, media_type="text/html; charset=utf-8")(scope, receive, send)
+
+
+class Redirect:
+    """Sends the browser on."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await RedirectResponse(self.address, status_code=307)(scope, receive, send)
+
+
+def pages() -> list[BaseRoute]:
+    """The routes of all pages. The shop is there when its page is."""
+    shop, docs = STATIC / "shop.html", STATIC / "docs" / "docs.html"
+    routes: list[BaseRoute] = [
+        Route("/docs", Guarded(Page(docs))),
+        Mount("/static", Guarded(StaticFiles(directory=STATIC))),
+    ]
+    if shop.exists():
+        routes.append(Route("/shop", Guarded(Page(shop))))
+        routes.append(Route("/shop/{address:path}", Guarded(Page(shop))))
+    routes.append(Route("/", Redirect("/shop" if shop.exists() else "/docs")))
+    return routes

@@ -1,0 +1,104 @@
+"""Who may do what: one table, route by kind of key. What is not in it is denied, for everyone.
+
+Every route must have a line here and every line a route; otherwise the server does not start. ``PUBLIC`` routes need no
+key. Two rules go beyond the table, because a browser key is readable by anyone who opens the shop's page:
+
+* It may write only events a visitor can cause. ``purchase``, ``refund`` and ``rating`` need ``allow`` on the key, no
+  event may be older than ten minutes, and it may not name a logged-in ``user_id`` (else anyone could write into, or
+  by linking an anonymous id read from, someone else's history) unless the key says ``user_ids``.
+* It may ask for slates of an anonymous id, never with ``explain`` and never for a ``user_id`` it may not name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from endcap.errors import ConfigError, Forbidden
+from endcap.server.keys import Key
+from endcap.types import Interaction, Query, Refusal
+
+PUBLIC = "public"
+_SLATES = frozenset({"browser", "server", "admin"})
+_CATALOGUE_READ = frozenset({"server", "catalogue", "admin"})
+_CATALOGUE_WRITE = frozenset({"catalogue", "admin"})
+_PEOPLE = frozenset({"server", "admin"})
+_ADMIN = frozenset({"admin"})
+_ANYONE = frozenset({PUBLIC})
+
+POLICY: dict[str, frozenset[str]] = {
+    "POST /v1/events": frozenset({"browser", "server", "admin"}),
+    "POST /v1/recommend": _SLATES,
+    "GET /v1/recommend": _SLATES,
+    "GET /v1/items/{id}/similar": _SLATES,
+    "GET /v1/items/{id}/bought-together": _SLATES,
+    "GET /v1/trending": _SLATES,
+    "GET /v1/items": _CATALOGUE_READ,
+    "POST /v1/items": _CATALOGUE_WRITE,
+    "GET /v1/items/{id}": _CATALOGUE_READ,
+    "PUT /v1/items/{id}": _CATALOGUE_WRITE,
+    "PATCH /v1/items/{id}": _CATALOGUE_WRITE,
+    "DELETE /v1/items/{id}": _CATALOGUE_WRITE,
+    "GET /v1/users/{id}": _PEOPLE,
+    "PUT /v1/users/{id}": _PEOPLE,
+    "DELETE /v1/users/{id}": _ADMIN,
+    "GET /v1/users/{id}/export": _ADMIN,
+    "GET /v1/users/{id}/interest": _PEOPLE,
+    "GET /v1/users/{id}/similar": _PEOPLE,
+    "POST /v1/why-not": _PEOPLE,
+    "GET /v1/placements": frozenset({"server", "catalogue", "admin"}),
+    "GET /v1/quarantine": _ADMIN,
+    "GET /metrics": frozenset({"metrics", "admin"}),
+    "GET /livez": _ANYONE,
+    "GET /readyz": _ANYONE,
+    "GET /health/live": _ANYONE,
+    "GET /health/ready": _ANYONE,
+    "GET /openapi.json": _ANYONE,
+}
+
+SERVER_ONLY_TYPES = frozenset({"purchase", "refund", "rating"})
+BACKDATE_MS = 600_000
+
+
+def refuse_unguarded(routes: Iterable[str], policy: Mapping[str, frozenset[str]] = POLICY) -> None:
+    """Raise ``ConfigError`` unless routes and policy name exactly the same things."""
+    served, guarded = set(routes), set(policy)
+    if served != guarded:
+        raise ConfigError(
+            f"routes without a policy: {sorted(served - guarded)}; policies without a route: {sorted(guarded - served)}"
+        )
+
+
+def refuse_browser_event(event: Interaction, key: Key, now: int, index: int) -> Refusal | None:
+    """Why a browser key may not write this event, or None when it may. ``now`` is epoch ms."""
+    if event.type in SERVER_ONLY_TYPES and event.type not in key.allow:
+        return Refusal(
+            index=index,
+            code="type_not_allowed",
+            field="type",
+            value=event.type,
+            message=f"a browser key may not write {event.type!r}; send it from your backend with a server key",
+        )
+    if event.user_id is not None and not key.user_ids:
+        return Refusal(
+            index=index,
+            code="user_not_allowed",
+            field="user_id",
+            message="a browser key may not name a user_id; send anon_id, and tie the two together from your backend",
+        )
+    if event.ts and event.ts < now - BACKDATE_MS:
+        return Refusal(
+            index=index,
+            code="backdated",
+            field="ts",
+            value=str(event.ts),
+            message="a browser key may not write events older than 10 minutes; leave ts out or use a server key",
+        )
+    return None
+
+
+def refuse_browser_query(query: Query, key: Key) -> None:
+    """Raise ``Forbidden`` for a question that would show a browser more than its own slates."""
+    if query.user_id is not None and not key.user_ids:
+        raise Forbidden("a browser key may ask for an anon_id only; ask for a user_id from your backend")
+    if query.explain:
+        raise Forbidden("a browser key may not use explain; ask with a server key")

@@ -1,0 +1,205 @@
+"""Every route in one table: address, handler, and what the OpenAPI document says about it.
+
+Who may call a route stands in ``policy.py``. A route's ``{id}`` takes any UTF-8, percent-encoded; slashes may be
+written as ``%2F`` or plainly (an id that ends in ``/similar`` and the like must encode its slash).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from endcap.server import catalogue, intake, operations, people, slates
+from endcap.server.service import Service
+from endcap.server.wire import Call, Reply
+from endcap.types import Ack, Erasure, Interaction, InterestView, Item, Query, Slate, User
+
+Handler = Callable[[Service, Call], Awaitable[Reply]]
+BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One value in the query string."""
+
+    name: str
+    schema: dict[str, Any]
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one address."""
+
+    method: str
+    path: str
+    handler: Handler
+    tag: str
+    summary: str
+    answer: Any = None  # type of the 200 body; None: not JSON of ours
+    body: tuple[Any, ...] = ()  # types of the request body, any of which is taken
+    body_description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    errors: tuple[int, ...] = (400,)
+    media_type: str = "application/json"
+    id_field: str = ""  # field of the body that the address gives
+
+    @property
+    def name(self) -> str:
+        """As the policy table names it."""
+        return f"{self.method} {self.path}"
+
+    @property
+    def reads_body(self) -> bool:
+        return self.method in BODY_METHODS
+
+
+TEXT: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 256}
+FLAG: dict[str, Any] = {"type": "string", "enum": ["0", "1", "true", "false"]}
+
+
+def _number(low: int, high: int) -> dict[str, Any]:
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+SHOWN = Parameter("shown", FLAG, "1 records the slate as an impression, in the same order, when you show it as it is.")
+SLATE_PARAMETERS = (
+    Parameter("user_id", TEXT, "Logged-in shopper."),
+    Parameter("anon_id", TEXT, "Anonymous visitor."),
+    Parameter("session_id", TEXT, "Your session id."),
+    Parameter("n", _number(1, 200), "Items wanted; the placement's own number by default."),
+    Parameter("exclude", {"type": "array", "items": TEXT, "maxItems": 1000}, "Items not to show; may be repeated."),
+    Parameter("at_least", _number(0, 2**53), "Offset of an acknowledgement; the answer is never older."),
+    Parameter("ts", _number(0, 4_102_444_800_000), "Time of the question in epoch ms; now by default."),
+    Parameter("device", TEXT, "desktop, mobile, tablet, app, tv or other."),
+    Parameter("region", TEXT, "The region as your events name it."),
+    Parameter("utc_offset_min", _number(-1440, 1440), "Minutes east of UTC, for the local hour."),
+    Parameter("locale", TEXT, "Language tag."),
+    Parameter("page", TEXT, "Name of the page."),
+    Parameter("personalization", FLAG, "0 answers without any profile."),
+    Parameter("explain", FLAG, "1 adds the whole score trace."),
+    SHOWN,
+)
+PLACED = (
+    Parameter("placement", TEXT, "Surface the slate is for; home by default."),
+    Parameter("item", {"type": "array", "items": TEXT, "maxItems": 200}, "Items on the page; may be repeated."),
+)
+ANON = Parameter("anon", FLAG, "1 reads the id as an anonymous one.")
+BULK = 'A JSON array of events, an object {"events": [...]}, or one event.'
+ITEMS_BULK = 'A JSON array of items, an object {"items": [...]}, or JSON Lines (application/x-ndjson).'
+
+
+async def openapi_document(service: Service, _call: Call) -> Reply:
+    """The document that describes this table."""
+    return Reply(service.openapi)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        "POST", "/v1/events", intake.events, "events",
+        "Send behaviour events; the answer comes when they are on disk and folded",
+        Ack, (list[Interaction], intake.EventsBody, Interaction), BULK, errors=(400, 413, 415, 429),
+    ),
+    Route(
+        "POST", "/v1/recommend", slates.recommend, "slates", "Ask for a slate",
+        Slate, (Query,), parameters=(SHOWN,), errors=(400, 413, 415, 503),
+    ),
+    Route(
+        "GET", "/v1/recommend", slates.recommend_by_address, "slates", "Ask for a slate by address",
+        Slate, parameters=PLACED + SLATE_PARAMETERS, errors=(400, 503),
+    ),
+    Route(
+        "GET", "/v1/items/{id}/similar", slates.similar, "slates", "Items like this one",
+        Slate, parameters=SLATE_PARAMETERS, errors=(400, 404, 503),
+    ),
+    Route(
+        "GET", "/v1/items/{id}/bought-together", slates.bought_together, "slates", "Items bought with this one",
+        Slate, parameters=SLATE_PARAMETERS, errors=(400, 404, 503),
+    ),
+    Route(
+        "GET", "/v1/trending", slates.trending, "slates", "What is popular here and now",
+        Slate, parameters=SLATE_PARAMETERS, errors=(400, 503),
+    ),
+    Route(
+        "POST", "/v1/why-not", slates.why_not, "slates", "Why a list is generic, or lacks an item",
+        slates.Findings, (slates.WhyNot,), errors=(400, 413, 415),
+    ),
+    Route(
+        "GET", "/v1/items", catalogue.page, "catalogue", "List the catalogue", catalogue.ItemPage,
+        parameters=(
+            Parameter("after", TEXT, "Item id after which the page starts."),
+            Parameter("n", _number(1, 1000), "Items of the page; 100 by default."),
+        ),
+    ),
+    Route(
+        "POST", "/v1/items", catalogue.bulk, "catalogue", "Create or replace many items",
+        Ack, (list[Item], catalogue.ItemsBody), ITEMS_BULK, errors=(400, 413, 415, 429),
+    ),
+    Route("GET", "/v1/items/{id}", catalogue.get, "catalogue", "Read an item", Item, errors=(400, 404)),
+    Route(
+        "PUT", "/v1/items/{id}", catalogue.put, "catalogue", "Create or replace an item",
+        Ack, (Item,), "The id in the address counts; leave item_id out.", errors=(400, 413, 415, 429),
+        id_field="item_id",
+    ),
+    Route(
+        "PATCH", "/v1/items/{id}", catalogue.patch, "catalogue", "Change fields of an item",
+        Ack, (Item,), "JSON merge patch: null sets a field back to its default.", errors=(400, 404, 413, 415, 429),
+        id_field="item_id",
+    ),
+    Route(
+        "DELETE", "/v1/items/{id}", catalogue.delete, "catalogue", "Delete an item; no later slate holds it",
+        Ack, errors=(400, 429),
+    ),
+    Route("GET", "/v1/users/{id}", people.get, "people", "Read a user's record", User, errors=(400, 404)),
+    Route(
+        "PUT", "/v1/users/{id}", people.put, "people", "Create or replace a user's record",
+        Ack, (User,), "The id in the address counts; leave user_id out.", errors=(400, 413, 415, 429),
+        id_field="user_id",
+    ),
+    Route(
+        "DELETE", "/v1/users/{id}", people.erase, "people", "Forget a person and all that was learnt from them",
+        Erasure, parameters=(ANON,), errors=(400, 503),
+    ),
+    Route(
+        "GET", "/v1/users/{id}/export", people.export, "people", "A copy of all that is held of a user",
+        people.UserExport, errors=(400, 404),
+    ),
+    Route(
+        "GET", "/v1/users/{id}/interest", people.interest, "people", "What the engine believes a shopper wants",
+        InterestView, parameters=(ANON,), errors=(400, 404),
+    ),
+    Route(
+        "GET", "/v1/users/{id}/similar", people.similar, "people", "Users with similar histories",
+        people.UserNeighbours, parameters=(Parameter("n", _number(1, 100), "Users wanted; 10 by default."),),
+        errors=(400, 404),
+    ),
+    Route(
+        "GET", "/v1/placements", operations.placements, "operations", "The configured surfaces", operations.Placements,
+    ),
+    Route(
+        "GET", "/v1/quarantine", operations.quarantine, "operations", "Records that were refused, newest first",
+        operations.Quarantine,
+        parameters=(
+            Parameter("n", _number(1, 1000), "Records wanted; 100 by default."),
+            Parameter("before", _number(0, 2**53), "Continue a listing below this record id."),
+        ),
+    ),
+    Route("GET", "/metrics", operations.metrics, "operations", "Counters for Prometheus", media_type="text/plain"),
+    Route("GET", "/livez", operations.live, "operations", "The process answers", operations.Health, errors=()),
+    Route("GET", "/health/live", operations.live, "operations", "Same as /livez", operations.Health, errors=()),
+    Route(
+        "GET", "/readyz", operations.ready, "operations", "Requests may be sent here",
+        operations.Health, errors=(503,),
+    ),
+    Route(
+        "GET", "/health/ready", operations.ready, "operations", "Same as /readyz", operations.Health, errors=(503,),
+    ),
+    Route(
+        "GET", "/openapi.json", openapi_document, "operations", "This document", dict[str, Any], errors=(),
+    ),
+)  # fmt: skip
+
+HOT = frozenset(
+    {"/v1/events", "/v1/recommend", "/livez", "/bench/echo"}
+)  # found by one dictionary probe, before any routing

@@ -1,0 +1,129 @@
+"""What the handlers share: the engine, the settings, the counters, and the two ways of waiting for the log.
+
+Everything here runs on the server's one loop thread. Folds run there too (``Engine.deliver_on``), so an acknowledgement
+that a handler awaits means that the very next answer knows the event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from endcap.config import Config
+from endcap.engine import Engine
+from endcap.errors import Behind, InvalidInput, Overloaded
+from endcap.protocols import Refused
+from endcap.server.metrics import Metrics
+from endcap.server.wire import Throttled
+from endcap.types import Ack, Event, Query
+
+MAX_ID_BYTES = 256
+MAX_SLATE = 200
+MAX_QUERY_ITEMS = 200
+MAX_EXCLUDE = 1_000
+LAST_MS = 4_102_444_800_000  # the year 2100; folded state counts whole seconds in 32 bits
+POLL_S = 0.002
+
+
+class Service:
+    """The engine as the routes use it."""
+
+    def __init__(self, engine: Engine, config: Config) -> None:
+        self.engine = engine
+        self.config = config
+        self.pending_events = 0  # sent to the log, not yet acknowledged
+        self.draining = False
+        self.patching = asyncio.Lock()
+        self.openapi = b""
+        self.metrics = Metrics(config.placements, self.gauges)
+
+    def gauges(self) -> dict[str, float]:
+        """Figures that are read, not counted."""
+        return {
+            "log_offset": float(self.engine.offset),
+            "pending_events": float(self.pending_events),
+            "draining": float(self.draining),
+        }
+
+    async def write(self, events: Sequence[Event], refused: Sequence[Refused] = ()) -> Ack:
+        """Make events durable and fold them. Raises ``Throttled`` when too many wait already."""
+        done: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
+
+        def answer(result: Ack | BaseException) -> None:
+            if done.done():  # the handler was cancelled; the events are stored all the same
+                return
+            if isinstance(result, BaseException):
+                done.set_exception(result)
+            else:
+                done.set_result(result)
+
+        try:
+            self.engine.submit_nowait(events, refused, answer)
+        except Overloaded as full:
+            raise Throttled(full.message, retry_after_s=full.retry_after_s) from full
+        self.pending_events += len(events)
+        try:
+            return await done
+        finally:
+            self.pending_events -= len(events)
+
+    async def caught_up(self, at_least: int) -> None:
+        """Return when answers know the event at ``at_least``; raise ``Behind`` after ``server.behind_wait_ms``."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self.config.server.behind_wait_ms / 1e3
+        while self.engine.offset < at_least:
+            if clock() >= deadline:
+                raise Behind(
+                    f"at_least asks for offset {at_least}, this server knows {self.engine.offset}; "
+                    "use the offset of an acknowledgement from this server's log"
+                )
+            await asyncio.sleep(POLL_S)
+
+    def check_query(self, query: Query) -> None:
+        """Refuse what is out of bounds, so that the engine sees only sane questions."""
+        if not 1 <= query.n <= MAX_SLATE:
+            raise InvalidInput(f"n is {query.n}; expected 1 to {MAX_SLATE}", field="n")
+        if query.placement not in self.config.placements:
+            known = ", ".join(sorted(self.config.placements))
+            raise InvalidInput(f"no placement {query.placement[:64]!r}; configured here: {known}", field="placement")
+        if not 0 <= query.ts <= LAST_MS:
+            raise InvalidInput(f"ts is {query.ts}; expected epoch milliseconds, or leave it out for now", field="ts")
+        if not 0 <= query.at_least < 2**63:
+            raise InvalidInput(
+                f"at_least is {query.at_least}; expected the offset of an acknowledgement", field="at_least"
+            )
+        for name, value in (("user_id", query.user_id), ("anon_id", query.anon_id), ("session_id", query.session_id)):
+            if value is not None:
+                check_id(name, value)
+        check_ids("items", query.items, MAX_QUERY_ITEMS)
+        check_ids("exclude", query.exclude, MAX_EXCLUDE)
+        context = query.context
+        if context is not None:
+            if context.region is not None:
+                check_id("context.region", context.region)
+            if context.utc_offset_min is not None and not -1_440 <= context.utc_offset_min <= 1_440:
+                raise InvalidInput(
+                    f"utc_offset_min is {context.utc_offset_min}; expected minutes from -1440 to 1440",
+                    field="context.utc_offset_min",
+                )
+
+
+def check_id(name: str, value: str) -> None:
+    """An id is opaque text of 1 to 256 bytes in UTF-8."""
+    if not value or len(value) > MAX_ID_BYTES or (not value.isascii() and len(encoded(value)) > MAX_ID_BYTES):
+        raise InvalidInput(
+            f"{name} has {len(value)} characters; expected 1 to {MAX_ID_BYTES} bytes of UTF-8", field=name
+        )
+
+
+def check_ids(name: str, values: Sequence[str], most: int) -> None:
+    """A bounded list of ids."""
+    if len(values) > most:
+        raise InvalidInput(f"{name} has {len(values)} entries; expected at most {most}", field=name)
+    for value in values:
+        check_id(name, value)
+
+
+def encoded(text: str) -> bytes:
+    """UTF-8 bytes, also of text with lone surrogates (which then counts as too long or unknown, never as a crash)."""
+    return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,156 @@
+"""Routes that answer with a slate, and the two that explain one."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from endcap.errors import NotFound, Overloaded
+from endcap.server.policy import refuse_browser_query
+from endcap.server.service import Service
+from endcap.server.wire import Call, Parameters, Reply, decode_as, encode
+from endcap.types import Context, Query, Slate
+
+_decode_query = msgspec.json.Decoder(Query).decode
+
+CONTEXT_NAMES = frozenset({"device", "region", "utc_offset_min", "locale", "page"})
+WHO_NAMES = frozenset({"user_id", "anon_id", "session_id"})
+SLATE_NAMES = WHO_NAMES | CONTEXT_NAMES | {"n", "ts", "at_least", "exclude", "explain", "personalization", "shown"}
+RECOMMEND_NAMES = SLATE_NAMES | {"placement", "item"}
+POST_NAMES = frozenset({"shown"})
+
+
+async def recommend(service: Service, call: Call) -> Reply:
+    """A slate for the query in the body."""
+    began = perf_counter()
+    query = decode_as(_decode_query, call.body)
+    shown = bool(call.query_string) and call.parameters(POST_NAMES).flag("shown")
+    slate = await answer(service, call, query, shown)
+    body = encode(slate)
+    service.metrics.recommend.add(perf_counter() - began)
+    return Reply(body)
+
+
+async def recommend_by_address(service: Service, call: Call) -> Reply:
+    """A slate for the query in the address."""
+    parameters = call.parameters(RECOMMEND_NAMES)
+    placement = parameters.text("placement") or "home"
+    return await _named(service, call, parameters, placement, parameters.texts("item"))
+
+
+async def similar(service: Service, call: Call) -> Reply:
+    """Items like the one in the path."""
+    return await _beside(service, call, "similar")
+
+
+async def bought_together(service: Service, call: Call) -> Reply:
+    """Items bought with the one in the path."""
+    return await _beside(service, call, "bought_together")
+
+
+async def trending(service: Service, call: Call) -> Reply:
+    """What is popular here and now."""
+    return await _named(service, call, call.parameters(SLATE_NAMES), "trending", [])
+
+
+async def _beside(service: Service, call: Call, placement: str) -> Reply:
+    if service.engine.state.items.get(call.id) < 0:
+        raise NotFound(f"no item {call.id[:80]!r}: not in the catalogue and in no event so far")
+    return await _named(service, call, call.parameters(SLATE_NAMES), placement, [call.id])
+
+
+async def _named(service: Service, call: Call, parameters: Parameters, placement: str, items: list[str]) -> Reply:
+    began = perf_counter()
+    query = _query_of(service, parameters, placement, items)
+    body = encode(await answer(service, call, query, parameters.flag("shown")))
+    service.metrics.recommend.add(perf_counter() - began)
+    return Reply(body)
+
+
+def _query_of(service: Service, parameters: Parameters, placement: str, items: list[str]) -> Query:
+    configured = service.config.placements.get(placement)
+    context: dict[str, Any] = {name: parameters.text(name) for name in CONTEXT_NAMES - {"utc_offset_min"}}
+    if parameters.text("utc_offset_min") is not None:
+        context["utc_offset_min"] = parameters.number("utc_offset_min", 0, -1_440, 1_440)
+    return Query(
+        user_id=parameters.text("user_id"),
+        anon_id=parameters.text("anon_id"),
+        session_id=parameters.text("session_id"),
+        placement=placement,
+        n=parameters.number("n", configured.n if configured else 12, 1, 200),
+        ts=parameters.number("ts", 0, 0, 2**53),
+        context=Context(**context),
+        items=items,
+        exclude=parameters.texts("exclude"),
+        at_least=parameters.number("at_least", 0, 0, 2**63 - 1),
+        personalization=parameters.text("personalization") is None or parameters.flag("personalization"),
+        explain=parameters.flag("explain"),
+    )
+
+
+async def answer(service: Service, call: Call, query: Query, shown: bool) -> Slate:
+    """Check, wait for the offset asked for, recommend, and record the impression when the caller shows the slate."""
+    key = call.key
+    if key is not None and key.kind == "browser":
+        refuse_browser_query(query, key)
+    service.check_query(query)
+    if query.at_least > service.engine.offset:
+        await service.caught_up(query.at_least)
+    slate = service.engine.recommend(query)
+    service.metrics.slate(slate)
+    if shown and slate.items:
+        try:
+            service.engine.submit_nowait([service.engine.impression(query, slate)], (), lambda _result: None)
+        except Overloaded:  # the shopper's slate matters more than the note that it was shown
+            service.metrics.impressions_dropped += 1
+    return slate
+
+
+class WhyNot(Struct, frozen=True, kw_only=True):
+    """The question: why does this query's list look generic, or why does it lack this item?"""
+
+    query: Query
+    item_id: str | None = None
+
+
+class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that keeps a list from being personal, or an item from being in it."""
+
+    code: str
+    message: str
+    remedy: str = ""
+
+
+class Findings(Struct, frozen=True, kw_only=True):
+    """The answer to ``WhyNot``: the slate's state and what was found."""
+
+    rung: str
+    warmth: str
+    n_items: int
+    degraded: list[str]
+    findings: list[Finding]
+
+
+_decode_why_not = msgspec.json.Decoder(WhyNot).decode
+
+
+async def why_not(service: Service, call: Call) -> Reply:
+    """What keeps a list from being personal, or an item from being in it."""
+    question = decode_as(_decode_why_not, call.body)
+    service.check_query(question.query)
+    slate = service.engine.recommend(question.query)
+    found = service.engine.findings(question.query, question.item_id)
+    return Reply(
+        encode(
+            Findings(
+                rung=slate.rung,
+                warmth=slate.warmth,
+                n_items=len(slate.items),
+                degraded=slate.degraded,
+                findings=found,
+            )
+        )
+    )
