@@ -48,7 +48,6 @@ def take(start: I8, cap: I4, owner: int, tail: I8, free: I8, n_free: I8, pool_si
         n_free[new_class] -= 1
         place = free[new_class, n_free[new_class]]
         free[new_class, n_free[new_class]] = 0  # no traces: a loaded snapshot and a live process stay byte-identical
-        free[new_class, n_free[new_class]] = 0  # what a snapshot leaves out must not differ from what it restores
     else:
         if tail[0] + size > pool_size:
             return -1
