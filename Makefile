@@ -41,7 +41,7 @@ bench: $(VENV)/.installed
 	done
 
 docs: $(VENV)/.docs
-	$(BIN)/python -m endcap.server.openapi > docs/openapi.json
+	$(BIN)/python tools/make_docs.py
 	$(BIN)/zensical build --clean --strict
 
 clean:

@@ -144,8 +144,9 @@ JSON over HTTP/1.1, versioned path. A running server shows the same, with schema
 def http() -> str:
     """The whole of docs/http.md."""
     from endcap.server.openapi import document
+    from endcap.server.routes import ROUTES
 
-    spec = document()
+    spec = document(ROUTES)
     out = [HTTP_HEAD]
     for path, methods in spec["paths"].items():
         for method, operation in methods.items():

@@ -10,8 +10,10 @@ from time import perf_counter
 
 import numpy as np
 
+from endcap.bench.kernel_data import session_index, session_queries
 from endcap.bench.preload import fill, traffic
 from endcap.bench.spread import Figures, Options, percentile, spread
+from endcap.candidates import Candidates
 from endcap.config import Config
 from endcap.engine import Engine
 from endcap.runtime import Runtime
@@ -19,6 +21,7 @@ from endcap.stores.memory import MemoryLog
 from endcap.types import Query
 
 N = 24
+KNN_SESSIONS, KNN_ITEMS, KNN_TOP = 1_000_000, 500_000, 21
 ROUNDS = 5
 
 
@@ -43,9 +46,15 @@ def timed_queries(engine: Engine, users: list[str]) -> list[float]:
 
 def session_knn_costs(quick: bool) -> list[float]:
     """Microseconds of each session-kNN query at 1 M sessions and 500 k items (m=500, k=100)."""
-    from endcap.bench.kernel_data import query_costs
-
-    return query_costs(n_queries=500 if quick else 3_000)
+    index = session_index(KNN_SESSIONS, KNN_ITEMS)
+    candidates = Candidates((index.name,))
+    costs = []
+    for interest in session_queries(700 if quick else 3_200, KNN_ITEMS):
+        candidates.begin(KNN_ITEMS)
+        began = perf_counter()
+        index.retrieve(interest, candidates, 0, KNN_TOP)
+        costs.append((perf_counter() - began) * 1e6)
+    return costs[200:]
 
 
 def measure(options: Options) -> Figures:

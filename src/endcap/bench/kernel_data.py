@@ -8,13 +8,16 @@ events) it takes some ten seconds and half a gigabyte.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 
 import numpy as np
 
 from endcap.bench.synthetic import MEAN_SESSION, TOPIC_SHARE, item_of_rank, n_topics, part, zipf
+from endcap.candidates import Candidates
 from endcap.config import SessionKnnConfig
+from endcap.interest.interest import empty_interest
 from endcap.models.session_knn import LENGTH, SessionKnn
-from endcap.types import ACTION_CODE, I4, MAX_SEEDS, MAX_TAGS, EventBatch, Interest
+from endcap.types import ACTION_CODE, I4, EventBatch, Interest
 
 CHUNK = 100_000
 PAUSE_MS = 40_000
@@ -77,48 +80,32 @@ def session_index(
     return index
 
 
-def empty_interest(t_s: int = 0) -> Interest:
-    """Nobody known, nothing seen."""
-
-    def tags() -> I4:
-        return np.full(MAX_TAGS, -1, np.int32)
-
-    return Interest(
-        user=-1,
-        t_s=t_s,
-        n_seeds=0,
-        n_session=0,
-        session=-1,
-        seeds=np.full(MAX_SEEDS, -1, np.int32),
-        weight=np.zeros(MAX_SEEDS, np.float32),
-        age_s=np.zeros(MAX_SEEDS, np.int32),
-        action=np.full(MAX_SEEDS, ACTION_CODE["view"], np.int8),
-        n_context=0,
-        categories=tags(),
-        category_short=np.zeros(MAX_TAGS, np.float32),
-        category_long=np.zeros(MAX_TAGS, np.float32),
-        brands=tags(),
-        brand_short=np.zeros(MAX_TAGS, np.float32),
-        brand_long=np.zeros(MAX_TAGS, np.float32),
-        price_mean=float("nan"),
-        price_sd=float("nan"),
-        hour=0,
-        device=0,
-        region=-1,
-        personalized=True,
-        n_events=0,
-    )
-
-
 def session_queries(n_queries: int, n_items: int, seed: int = 7) -> list[Interest]:
     """Running sessions of fresh shoppers on the same catalogue: at most 9 distinct items, newest first."""
     session, item = session_items(n_queries, n_items, seed + 1000, seed)
     queries = []
-    for number in range(n_queries):
-        seeds = list(dict.fromkeys(item[session == number][::-1].tolist()))[:LENGTH]
+    bounds = np.searchsorted(session, np.arange(n_queries + 1))
+    for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+        seeds = list(dict.fromkeys(item[begin:end][::-1].tolist()))[:LENGTH]
         query = empty_interest()
         query.n_seeds = query.n_session = query.n_events = len(seeds)
         query.seeds[: len(seeds)] = seeds
         query.weight[: len(seeds)] = np.linspace(1.0, 0.3, len(seeds))
         queries.append(query)
     return queries
+
+
+def query_costs(
+    n_queries: int = 3_000, n_sessions: int = 1_000_000, n_items: int = 500_000, top: int = 21
+) -> list[float]:
+    """Microseconds of each session-kNN query, Python call included, every query a different one."""
+    index = session_index(n_sessions, n_items)
+    queries = session_queries(n_queries, n_items)
+    into = Candidates((index.name,))
+    costs = []
+    for query in queries[:50] + queries:
+        into.begin(n_items)
+        began = perf_counter()
+        index.retrieve(query, into, 0, top)
+        costs.append((perf_counter() - began) * 1e6)
+    return costs[50:]

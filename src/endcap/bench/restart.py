@@ -40,7 +40,7 @@ def interaction(batch: EventBatch, at: int) -> Interaction:
     """One row as the event that a shop would have sent."""
     ts = int(batch.ts[at])
     return Interaction(
-        type=ACTIONS[batch.action[at]],  # type: ignore[arg-type]  # ACTIONS lists exactly the literal's names
+        type=ACTIONS[batch.action[at]],
         event_id=f"e{at}",
         ts=ts,
         received_at=ts,

@@ -94,7 +94,7 @@ def serve(directory: Path, port: int, n_items: int, n_events: int) -> None:
     from endcap.bench.preload import fill, traffic
     from endcap.config import Config
     from endcap.engine import Engine
-    from endcap.server.app import run
+    from endcap.server.serving import run
 
     config = msgspec.structs.replace(
         Config(), server=msgspec.structs.replace(Config().server, host=HOST, port=port, max_in_flight=2_000)
@@ -102,7 +102,7 @@ def serve(directory: Path, port: int, n_items: int, n_events: int) -> None:
     engine = Engine.open(directory, config)
     n_users = users_of(n_events)
     fill(engine.state, traffic(n_events, n_items, n_users, engine.runtime.now()), n_items, n_users)
-    run(engine, config, open_access=True)
+    run(engine, None, config)
 
 
 if __name__ == "__main__":

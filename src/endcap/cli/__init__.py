@@ -18,7 +18,7 @@ from endcap.errors import EndcapError
 
 app = typer.Typer(
     name="endcap",
-    help="Real-time personalization for shops: send events, ask for recommendations; the next answer knows the last click.",
+    help="Real-time personalization for shops: the next answer already knows the last click.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

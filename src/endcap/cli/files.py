@@ -1,0 +1,90 @@
+"""``endcap import``, ``backup`` and ``restore``: files in and out of a data directory."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from endcap.cli.output import (
+    DEFAULT_DIRECTORY,
+    AsJson,
+    Directory,
+    existing,
+    note,
+    print_json,
+    progress_bar,
+)
+from endcap.errors import ConfigError, StoreError
+
+CHECK_CHUNK = 20_000
+
+
+class Kind(StrEnum):
+    """What a file holds."""
+
+    EVENTS = "events"
+    ITEMS = "items"
+
+
+def column_map(pairs: list[str]) -> dict[str, str]:
+    """``--map user_id=customer`` options as a dictionary."""
+    mapping = {}
+    for pair in pairs:
+        ours, equals, theirs = pair.partition("=")
+        if not equals or not ours or not theirs:
+            raise ConfigError(f"--map {pair!r} is not understood; expected field=column, for example user_id=customer")
+        mapping[ours.strip()] = theirs.strip()
+    return mapping
+
+
+def backup(
+    path: Annotated[Path, typer.Argument(help="The file to write; must not exist.")],
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the log to one file, consistent, also while a server writes. Keys and snapshots are not in it."""
+    from endcap.stores.sqlite import SqliteLog
+
+    log = SqliteLog(existing(directory) / "endcap.db", read_only=True)
+    try:
+        log.backup(path)
+    finally:
+        log.close()
+    size = path.stat().st_size
+    if as_json:
+        print_json({"path": str(path), "bytes": size})
+    else:
+        note(f"{path}: {size / 1e6:,.1f} MB; put it back with: endcap restore {path} --dir NEW")
+
+
+def restore(
+    path: Annotated[Path, typer.Argument(help="A file that `endcap backup` wrote.")],
+    directory: Directory = DEFAULT_DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Put a backup into an empty data directory and check every record of it."""
+    from endcap.stores.sqlite import SqliteLog
+
+    target = directory / "endcap.db"
+    if target.exists():
+        raise StoreError(f"{directory} holds a log already; restore into a new directory: --dir NEW")
+    if not path.is_file():
+        raise StoreError(f"no backup at {path}; expected a file that `endcap backup` wrote")
+    source = SqliteLog(path, read_only=True)
+    try:
+        total, done, after = source.last_offset(), 0, 0
+        with progress_bar() as step:
+            while chunk := source.read(after, CHECK_CHUNK):  # reading checks each record's checksum
+                done, after = done + len(chunk), chunk[-1].offset
+                step("checking", after, total)
+        directory.mkdir(parents=True, exist_ok=True)
+        source.backup(target)
+    finally:
+        source.close()
+    if as_json:
+        print_json({"path": str(target), "events": done, "offset": after})
+    else:
+        note(f"{target}: {done:,} events, every checksum right; the next start folds them")
