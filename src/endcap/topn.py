@@ -21,7 +21,6 @@ from endcap.candidates import CAPACITY
 from endcap.types import F4, I4, I8
 
 LIMIT = CAPACITY  # most results of one selection
-INFINITE_BITS = 0x7F800000  # bits of +inf; NaN is above, negative numbers are negative
 LAST_ID = 0x7FFFFFFF
 
 
@@ -76,27 +75,21 @@ def offer(heap: I8, size: int, limit: int, key: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def best(ids: I4, bits: I4, n_rows: int, limit: int, heap: I8) -> int:
-    """Fill ``heap`` with the packed keys of the ``limit`` best rows, in no particular order; returns how many.
-
-    ``bits`` is the int32 view of the float32 scores. Scores that are zero, negative, infinite or NaN never enter.
-    """
-    size = 0
-    floor = 0
-    for row in range(n_rows):
-        value = bits[row]
-        if value < floor or value <= 0 or value >= INFINITE_BITS:
-            continue
-        size = offer(heap, size, limit, (np.int64(value) << 32) | (LAST_ID - ids[row]))
-        if size == limit:
-            floor = heap[0] >> 32
-    return size
+def pack(score: float, ident: int) -> int:
+    """A positive finite float32 score and an id as one key. Larger score first, then the smaller id."""
+    return int((np.int64(np.float32(score).view(np.int32)) << 32) | (LAST_ID - ident))
 
 
 @njit(cache=True, nogil=True)
 def key_id(key: int) -> int:
-    """The id inside a packed key."""
+    """The id inside a key."""
     return LAST_ID - (key & LAST_ID)
+
+
+@njit(cache=True, nogil=True)
+def key_score(key: int) -> float:
+    """The score inside a key."""
+    return float(np.int32(key >> 32).view(np.float32))
 
 
 def ranked(heap: I8, size: int) -> tuple[I4, F4]:

@@ -8,6 +8,7 @@ events) it takes some ten seconds and half a gigabyte.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from time import perf_counter
 
 import numpy as np
@@ -85,7 +86,7 @@ def session_queries(n_queries: int, n_items: int, seed: int = 7) -> list[Interes
     session, item = session_items(n_queries, n_items, seed + 1000, seed)
     queries = []
     bounds = np.searchsorted(session, np.arange(n_queries + 1))
-    for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for begin, end in pairwise(bounds):
         seeds = list(dict.fromkeys(item[begin:end][::-1].tolist()))[:LENGTH]
         query = empty_interest()
         query.n_seeds = query.n_session = query.n_events = len(seeds)

@@ -35,15 +35,18 @@ from numba import njit
 from endcap.blocks import Blocks, grown, take
 from endcap.candidates import Candidates, add
 from endcap.config import SessionKnnConfig
-from endcap.topn import LIMIT, RowMap, best, key_id
+from endcap.topn import LIMIT, RowMap, key_id, key_score, offer, pack
 from endcap.types import ACTION_WEIGHT, F4, I1, I4, I8, U1, UNCLEAN, Arrays, EventBatch, Interest
 
 LENGTH = 9  # items of one session that count
 FEW = 4  # query items when no session is running: the newest of the history
-STEP = 0.1  # a session loses this per step back to the newest shared item
-LANES = 16  # 9 lists padded to a whole number of vectors
+STEPS = 10  # a session loses a tenth of its weight per step back to the newest shared item
+LANES = 16  # 9 query items padded to a whole number of vectors
+SUM = LANES - 1  # lane that holds the sum of the others
 N_MASKS = 1 << LENGTH
+MOST_SIMILAR = LENGTH * (LENGTH + 1) // 2
 SESSION, MASK, SIMILARITY = 0, 1, 2  # columns of what the merge found
+ITEM, VOTES, RANK = 0, 1, 2  # columns of the table of items voted for
 NEWEST, COUNTED = 0, 1  # of ``clock``: highest session number folded, sessions that hold at least one item
 ROWS, POOL = 0, 1  # what a fold ran out of
 LOG: F4 = np.log(np.maximum(1, np.arange(4096))).astype(np.float32)
@@ -160,43 +163,54 @@ def fold_sessions(
 
 
 @njit(cache=True, nogil=True)
+def newest_of(item: int, n: int, start: I8, cap: I4, first: I4, pool: I4) -> int:
+    """The n-th oldest entry of an item's posting list; -1 when n is 0."""
+    return pool[start[item] + ((first[item] + n - 1) & (cap[item] - 1))] if n > 0 else -1
+
+
+@njit(cache=True, nogil=True)
 def merge_recent(
-    query: I4, n_query: int, own: int, oldest: int, m: int, start: I8, length: I4, cap: I4, first: I4, pool: I4,
-    heads: I4, left: I8, found: I4,
+    query: I4, n_query: int, own: int, oldest: int, start: I8, length: I4, cap: I4, first: I4, pool: I4,
+    heads: I4, left: I4, found: I4,
 ) -> int:  # fmt: skip
-    """The m most recent sessions that share an item with the query, newest first.
+    """The most recent sessions that share an item with the query, newest first, as many as ``found`` holds.
 
     Row f of ``found`` is (session, bit mask of what it shares, similarity). ``own`` is skipped; numbers below
-    ``oldest`` have been forgotten. Returns how many were found.
+    ``oldest`` have been forgotten. Returns how many were found. Most sessions share one item only: while one list's
+    head stays above all others it is read on without looking at them.
     """
-    for j in range(LANES):
-        heads[j] = -1
     for j in range(n_query):
-        item = query[j]
-        left[j] = length[item] - 1
-        if left[j] >= 0:
-            heads[j] = pool[start[item] + ((first[item] + left[j]) & (cap[item] - 1))]
+        left[j] = length[query[j]]
+        heads[j] = newest_of(query[j], left[j], start, cap, first, pool)
     n = 0
-    while n < m:
-        newest = heads[0]
-        for j in range(1, LANES):
-            newest = max(newest, heads[j])
+    while n < found.shape[0]:
+        lead, newest, second = 0, -1, -1
+        for j in range(n_query):
+            head = heads[j]
+            if head > newest:
+                lead, newest, second = j, head, newest
+            elif head > second:
+                second = head
         if newest < oldest:
             break
-        mask = 0
-        similarity = 0
-        for j in range(n_query):
-            if heads[j] == newest:
-                mask |= 1 << j
-                similarity += n_query - j
-                left[j] -= 1
-                heads[j] = -1
-                if left[j] >= 0:
-                    item = query[j]
-                    heads[j] = pool[start[item] + ((first[item] + left[j]) & (cap[item] - 1))]
-        if newest != own:
-            found[n, SESSION], found[n, MASK], found[n, SIMILARITY] = newest, mask, similarity
-            n += 1
+        mask, similarity = 1 << lead, n_query - lead
+        if newest == second:
+            for j in range(lead + 1, n_query):
+                if heads[j] == newest:
+                    mask |= 1 << j
+                    similarity += n_query - j
+                    left[j] -= 1
+                    heads[j] = newest_of(query[j], left[j], start, cap, first, pool)
+        item, unread, head = query[lead], left[lead], newest
+        while True:
+            if head != own:
+                found[n, SESSION], found[n, MASK], found[n, SIMILARITY] = head, mask, similarity
+                n += 1
+            unread -= 1
+            head = newest_of(item, unread, start, cap, first, pool)
+            if head <= second or head < oldest or n == found.shape[0]:
+                break
+        left[lead], heads[lead] = unread, head
     return n
 
 
@@ -224,101 +238,143 @@ def keep_nearest(found: I4, n: int, k: int, tally: I4) -> int:
 
 
 @njit(cache=True, nogil=True)
-def weigh(mask: int, n_query: int, share: F4) -> None:
-    """How much each query item, and in the last lane all together, add to the vote of a session with this mask."""
+def weigh(mask: int, n_query: int, share: I4) -> None:
+    """What each query item adds to the vote of a session with this mask; the last lane holds their sum.
+
+    Whole numbers, 10 n times the weight in the formula above: sums are then exact in any order.
+    """
     newest = 0
     while not (mask >> newest) & 1:
         newest += 1
-    total = np.float32(0.0)
-    for j in range(LANES):
-        share[j] = 0.0
+    share[:] = 0
     for j in range(newest, n_query):
         if (mask >> j) & 1:
-            share[j] = (n_query - j) / n_query * (1.0 - STEP * newest)
-            total += share[j]
-    share[LANES - 1] = total
+            share[j] = (n_query - j) * (STEPS - newest)
+            share[SUM] += share[j]
+
+
+@njit(cache=True, nogil=True)
+def gather(
+    found: I4, n: int, n_query: int, max_sessions: int, rows: I4, slots: I4, count: I4,
+    group_of: I4, shares: I4, raw: I4, met: I4,
+) -> int:  # fmt: skip
+    """The items of the nearest sessions as (item, group of equal masks); returns how many.
+
+    Each pass does nothing but independent reads, first of rows, then of slots (whose values are not used yet), so that
+    the memory fetches many at a time; the vote, whose steps depend on each other, then finds all in the cache.
+    """
+    for f in range(n):
+        at = found[f, SESSION] % max_sessions
+        for c in range(LENGTH):
+            raw[f, c] = rows[at, c]
+    group_of[:] = -1
+    n_groups = 0
+    n_met = 0
+    for f in range(n):
+        mask = found[f, MASK]
+        if group_of[mask] < 0:
+            group_of[mask] = n_groups
+            weigh(mask, n_query, shares[n_groups])
+            n_groups += 1
+        for c in range(LENGTH):
+            met[n_met, 0], met[n_met, 1] = raw[f, c], group_of[mask]
+            n_met += raw[f, c] >= 0
+    touched = 0
+    for k in range(n_met):
+        touched ^= slots[met[k, 0], 0] ^ count[met[k, 0]]
+    met[n_met, 0] = touched  # one row past the end: keeps the loop above from being removed as useless
+    return n_met
 
 
 @njit(cache=True, nogil=True)
 def vote(
-    found: I4, n: int, n_query: int, max_sessions: int, rows: I4, slots: I4, stamp: int,
-    group_of: I4, shares: F4, ids: I4, votes: F4,
-) -> int:  # fmt: skip
-    """Let the nearest sessions vote; fills ``ids`` and ``votes`` (one lane per query item, the last is their sum)."""
-    group_of[:] = -1
-    n_groups = 0
-    n_rows = 0
-    for f in range(n):
-        mask = found[f, MASK]
-        group = group_of[mask]
-        if group < 0:
-            group = n_groups
-            group_of[mask] = group
-            weigh(mask, n_query, shares[group])
-            n_groups += 1
-        at = found[f, SESSION] % max_sessions
-        for c in range(LENGTH):
-            item = rows[at, c]
-            if item < 0:
-                break
-            if slots[item, 0] == stamp:
-                row = slots[item, 1]
-                for j in range(LANES):
-                    votes[row, j] += shares[group, j]
-            else:
-                slots[item, 0], slots[item, 1] = stamp, n_rows
-                ids[n_rows] = item
-                for j in range(LANES):
-                    votes[n_rows, j] = shares[group, j]
-                n_rows += 1
+    query: I4, n_query: int, n_context: int, met: I4, n_met: int, shares: I4, slots: I4, stamp: int, table: I4
+) -> int:
+    """Count votes per item into ``table`` (item, votes, rank); returns its length. Row j < n_query is query item j.
+
+    Leaves (row, group) in ``met`` where (item, group) was.
+    """
+    for j in range(n_query):
+        slots[query[j], 0], slots[query[j], 1] = stamp, j
+        table[j, ITEM], table[j, VOTES], table[j, RANK] = query[j], 0, -1
+    n_rows = n_query
+    for k in range(n_met):
+        item, group = met[k, 0], met[k, 1]
+        if slots[item, 0] != stamp:
+            slots[item, 0], slots[item, 1] = stamp, n_rows
+            table[n_rows, ITEM], table[n_rows, VOTES], table[n_rows, RANK] = item, 0, -1
+            n_rows += 1
+        row = slots[item, 1]
+        met[k, 0] = row
+        # an item does not vote for itself; for rows beyond the query that lane is empty
+        table[row, VOTES] += shares[group, SUM] - shares[group, min(row, SUM - 1)]
+    for j in range(min(n_context, n_query)):
+        table[j, VOTES] = 0
     return n_rows
 
 
 @njit(cache=True, nogil=True)
-def rate(
-    query: I4, n_query: int, n_context: int, counted: int, count: I4, logs: F4, slots: I4, stamp: int,
-    ids: I4, votes: F4, n_rows: int, scores: F4,
-) -> None:  # fmt: skip
-    """Votes to scores: no item votes for itself, the query's own items are out, and rare items count more."""
-    for j in range(n_query):
-        if slots[query[j], 0] == stamp:
-            row = slots[query[j], 1]
-            votes[row, j] = 0.0
-            total = np.float32(0.0)
-            for other in range(n_query):
-                total += votes[row, other]
-            votes[row, LANES - 1] = total if j >= n_context else 0.0
+def select(table: I4, n_rows: int, scale: float, counted: int, count: I4, logs: F4, limit: int, heap: I8) -> int:
+    """The ``limit`` best items by votes x IDF as packed keys. Few rows pass the bound, so few counts are read."""
     everyone = math.log(counted + 1.0)
+    floor = 0.0
+    size = 0
     for row in range(n_rows):
-        n = count[ids[row]]
-        rarity = everyone - (logs[n] if n < logs.shape[0] else math.log(n))
-        scores[row] = votes[row, LANES - 1] * rarity
+        votes = table[row, VOTES] * scale
+        if votes <= 0.0 or votes * everyone < floor:
+            continue
+        n = count[table[row, ITEM]]
+        score = votes * (everyone - (logs[n] if n < logs.shape[0] else math.log(n)))
+        if score >= floor:
+            size = offer(heap, size, limit, pack(score, table[row, ITEM]))
+            if size == limit:
+                floor = key_score(heap[0])
+    return size
+
+
+@njit(cache=True, nogil=True)
+def blame(
+    heap: I8, size: int, n_query: int, met: I4, n_met: int, shares: I4, slots: I4, table: I4, by_seed: I4
+) -> None:
+    """Which query item gave each selected item how many votes: ``by_seed`` [size, LANES]. Uses up ``met``."""
+    for h in range(size):
+        table[slots[key_id(heap[h]), 1], RANK] = h
+        by_seed[h, :] = 0
+    n_hits = 0
+    for k in range(n_met):
+        rank, group = table[met[k, 0], RANK], met[k, 1]
+        met[n_hits, 0], met[n_hits, 1] = rank, group
+        n_hits += rank >= 0
+    for hit in range(n_hits):
+        for j in range(LENGTH):
+            by_seed[met[hit, 0], j] += shares[met[hit, 1], j]
+    for j in range(n_query):
+        if table[j, RANK] >= 0:
+            by_seed[table[j, RANK], j] = 0
 
 
 @njit(cache=True, nogil=True)
 def retrieve_sessions(
-    query: I4, n_query: int, n_context: int, own: int, m: int, k: int, limit: int, max_sessions: int,
+    query: I4, n_query: int, n_context: int, own: int, k: int, limit: int, max_sessions: int,
     start: I8, length: I4, cap: I4, first: I4, pool: I4, rows: I4, clock: I8, count: I4, logs: F4,
-    slots: I4, stamp: int, heads: I4, left: I8, found: I4, tally: I4, group_of: I4, shares: F4,
-    ids: I4, votes: F4, scores: F4, bits: I4, heap: I8,
+    slots: I4, stamp: int, found: I4, raw: I4, met: I4, table: I4, shares: I4, by_seed: I4, small: I4, heap: I8,
     column: int, into_items: I4, into_score: F4, into_seeds: I4, into_stamp: I4, into_row: I4, into_head: I8,
-) -> int:  # fmt: skip
-    """One query from seeds to candidates; returns the number of neighbours used."""
+) -> None:  # fmt: skip
+    """One query from seeds to candidates."""
     oldest = max(0, clock[NEWEST] - max_sessions + 1)
-    n = merge_recent(query, n_query, own, oldest, m, start, length, cap, first, pool, heads, left, found)
-    n = keep_nearest(found, n, k, tally)
-    n_rows = vote(found, n, n_query, max_sessions, rows, slots, stamp, group_of, shares, ids, votes)
-    rate(query, n_query, n_context, clock[COUNTED], count, logs, slots, stamp, ids, votes, n_rows, scores)
-    size = best(ids, bits, n_rows, limit, heap)
+    n = merge_recent(query, n_query, own, oldest, start, length, cap, first, pool, small[0], small[1], found)
+    n = keep_nearest(found, n, k, small[2, : MOST_SIMILAR + 1])
+    n_met = gather(found, n, n_query, max_sessions, rows, slots, count, small[3], shares, raw, met)
+    n_rows = vote(query, n_query, n_context, met, n_met, shares, slots, stamp, table)
+    size = select(table, n_rows, 1.0 / (STEPS * n_query), clock[COUNTED], count, logs, limit, heap)
+    blame(heap, size, n_query, met, n_met, shares, slots, table, by_seed)
     for h in range(size):
-        item = key_id(heap[h])
-        row = slots[item, 1]
         seed = 0
         for j in range(1, n_query):
-            if votes[row, j] > votes[row, seed]:
+            if by_seed[h, j] > by_seed[h, seed]:
                 seed = j
-        add(item, column, scores[row], seed, into_items, into_score, into_seeds, into_stamp, into_row, into_head)
-    return n
+        add(key_id(heap[h]), column, key_score(heap[h]), seed,
+            into_items, into_score, into_seeds, into_stamp, into_row, into_head)  # fmt: skip
 
 
 class SessionKnn:
@@ -337,17 +393,14 @@ class SessionKnn:
         self.clock: I8 = np.array([-1, 0], np.int64)
         self._map = rows or RowMap()
         self._lack: I8 = np.zeros(1, np.int64)
-        self._heads: I4 = np.zeros(LANES, np.int32)
-        self._left: I8 = np.zeros(LANES, np.int64)
+        near = min(config.k, config.m)
         self._found: I4 = np.zeros((config.m, 3), np.int32)
-        self._tally: I4 = np.zeros(LENGTH * (LENGTH + 1) // 2 + 1, np.int32)
-        self._group_of: I4 = np.zeros(N_MASKS, np.int32)
-        self._shares: F4 = np.zeros((N_MASKS, LANES), np.float32)
-        most = min(config.k, config.m) * LENGTH
-        self._ids: I4 = np.zeros(most, np.int32)
-        self._votes: F4 = np.zeros((most, LANES), np.float32)
-        self._scores: F4 = np.zeros(most, np.float32)
-        self._bits: I4 = self._scores.view(np.int32)
+        self._raw: I4 = np.zeros((near, LENGTH), np.int32)
+        self._met: I4 = np.zeros((near * LENGTH + 1, 2), np.int32)
+        self._table: I4 = np.zeros((near * LENGTH + LENGTH, 4), np.int32)
+        self._shares: I4 = np.zeros((N_MASKS, LANES), np.int32)
+        self._by_seed: I4 = np.zeros((LIMIT, LANES), np.int32)
+        self._small: I4 = np.zeros((4, N_MASKS), np.int32)
         self._heap: I8 = np.zeros(LIMIT, np.int64)
 
     def grow(self, n_users: int, n_items: int) -> None:
@@ -382,10 +435,10 @@ class SessionKnn:
         blocks, config = self.blocks, self.config
         stamp = self._map.begin(blocks.start.shape[0])
         retrieve_sessions(
-            interest.seeds, n_query, interest.n_context, interest.session, config.m, config.k, min(n, LIMIT),
-            config.max_sessions, blocks.start, blocks.length, blocks.cap, self.first, self.pool, self.rows, self.clock,
-            self.count, LOG, self._map.slots, stamp, self._heads, self._left, self._found, self._tally,
-            self._group_of, self._shares, self._ids, self._votes, self._scores, self._bits, self._heap,
+            interest.seeds, n_query, interest.n_context, interest.session, config.k, min(n, LIMIT), config.max_sessions,
+            blocks.start, blocks.length, blocks.cap, self.first, self.pool, self.rows, self.clock, self.count, LOG,
+            self._map.slots, stamp, self._found, self._raw, self._met, self._table, self._shares, self._by_seed,
+            self._small, self._heap,
             column, into.items, into.score, into.seeds, into.stamp, into.row_of, into.head,
         )  # fmt: skip
 
