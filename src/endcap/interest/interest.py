@@ -89,7 +89,7 @@ class TagNames(Protocol):
 class Named(Protocol):
     """A dictionary of dense ids."""
 
-    def name(self, i: int) -> str: ...
+    def name(self, i: int, /) -> str: ...
 
 
 class Catalogue(Shelves, TagNames, Protocol):

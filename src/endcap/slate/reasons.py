@@ -101,7 +101,7 @@ class Labels(Protocol):
 class Named(Protocol):
     """A dictionary of dense ids."""
 
-    def name(self, i: int) -> str: ...
+    def name(self, i: int, /) -> str: ...
 
 
 @njit(cache=True, nogil=True)
