@@ -18,7 +18,6 @@ import msgspec
 
 from endcap.bench import synthetic
 from endcap.bench.load import Closed, Tally, request, response_end
-from endcap.bench.preload import SEED
 from endcap.bench.requests import alternating, event_body, queries, writes
 from endcap.bench.serve import event_loop_run, require_success
 from endcap.bench.served import Served, running
@@ -69,7 +68,7 @@ class Client:
 
 async def suggesting_items(client: Client, served: Served) -> list[str]:
     """Popular items that have neighbours, so that viewing one must change a home page."""
-    ranked = synthetic.item_of_rank(served.n_items, SEED)[:POPULAR]
+    ranked = synthetic.item_of_rank(served.n_items, synthetic.SEED)[:POPULAR]
     items = []
     for item in (f"i{k}" for k in ranked):
         slate = msgspec.json.decode(await client.ask("GET", f"/v1/items/{item}/similar?n=4"), type=Slate)

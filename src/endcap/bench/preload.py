@@ -14,10 +14,9 @@ from endcap.state import State
 from endcap.types import EventBatch
 
 CHUNK = 100_000
-SEED = 7
 
 
-def traffic(n_events: int, n_items: int, n_users: int, newest_ms: int, seed: int = SEED) -> EventBatch:
+def traffic(n_events: int, n_items: int, n_users: int, newest_ms: int, seed: int = synthetic.SEED) -> EventBatch:
     """Two weeks of events, the newest at ``newest_ms``, so that decayed state is alive now."""
     batch = synthetic.events(n_events, n_items, n_users, seed)
     return replace(batch, ts=batch.ts + (newest_ms - int(batch.ts[-1])))

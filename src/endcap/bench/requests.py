@@ -10,7 +10,6 @@ import numpy as np
 
 from endcap.bench import synthetic
 from endcap.bench.load import NextRequest, request
-from endcap.bench.preload import SEED
 from endcap.types import Query
 
 DISTINCT = 20_000  # different shoppers asked for, so that caches see life's variety
@@ -49,7 +48,7 @@ def event_body(user: str, item: str, action: str = "view") -> bytes:
 def writes(n_users: int, n_items: int, seed: int = 12) -> NextRequest:
     """One view each, acknowledged when durable."""
     rng = np.random.default_rng(seed)
-    items = synthetic.item_of_rank(n_items, SEED)[synthetic.zipf(rng, n_items, DISTINCT)]
+    items = synthetic.item_of_rank(n_items, synthetic.SEED)[synthetic.zipf(rng, n_items, DISTINCT)]
     pairs = cycle([(f"u{user}", f"i{item}") for user, item in zip(users(n_users, seed), items, strict=True)])
     return lambda: request("POST", "/v1/events", event_body(*next(pairs)))
 

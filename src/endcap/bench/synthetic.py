@@ -23,6 +23,7 @@ TOPICS_PER_TOP = 10  # leaf categories under one top category
 MEAN_PAUSE_S = 40.0
 START_MS = 1_700_000_000_000
 N_REGIONS = 20
+SEED = 7  # of the traffic that the bench parts share
 
 # What people do, and how often.
 ACTION_MIX = {
