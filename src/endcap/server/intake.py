@@ -7,13 +7,12 @@ goes to the quarantine with what was sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
 from time import perf_counter
 
 from msgspec import Struct
 
-from endcap.engine import QuarantinedEvent
-from endcap.preprocess.validate import decode_events, validate
+from endcap.preprocess.decode import RefusedRecord, decode_events, places, refused_records
+from endcap.preprocess.validate import validate
 from endcap.server.keys import Key
 from endcap.server.policy import refuse_browser_event
 from endcap.server.service import Service
@@ -30,10 +29,14 @@ class EventsBody(Struct, frozen=True, kw_only=True):
 async def events(service: Service, call: Call) -> Reply:
     """Take what is good, refuse what is not, answer when the good is on disk and in the next slate."""
     began = perf_counter()
-    decoded, refusals = decode_events(call.body, max_batch=service.config.server.max_batch)
+    limits = service.config.server
+    decoded, refusals = decode_events(call.body, max_body=limits.max_body_bytes, max_batch=limits.max_batch)
     now = service.engine.runtime.now()
-    refused = [QuarantinedEvent(refusal, call.body, now) for refusal in refusals]
-    taken = sift(service, decoded, refusals, refused, call.key, now)
+    refused = refused_records(call.body, refusals, now) if refusals else []
+    where = places(len(decoded), refusals) if refusals else range(len(decoded))
+    taken = sift(service, decoded, where, refused, call.key, now)
+    if refused:
+        refused.sort(key=lambda record: record.refusal.index)
     ack = await service.write(taken, refused)
     service.metrics.ack(ack)
     body = encode(ack)
@@ -44,25 +47,26 @@ async def events(service: Service, call: Call) -> Reply:
 def sift(
     service: Service,
     decoded: Sequence[Interaction],
-    refusals: Sequence[Refusal],
-    refused: list[QuarantinedEvent],
+    where: Sequence[int],
+    refused: list[RefusedRecord],
     key: Key | None,
     now: int,
 ) -> list[Interaction]:
-    """Events that are valid and allowed, ready for the log; the others are added to ``refused``."""
+    """Events that are valid and allowed, ready for the log; the others are added to ``refused``.
+
+    ``where`` gives the place of each decoded event in the request.
+    """
     taken: list[Interaction] = []
     clean = service.config.clean
     browser = key if key is not None and key.kind == "browser" else None
-    lost = {refusal.index for refusal in refusals}
-    places = (place for place in count() if place not in lost) if lost else count()
-    for index, event in zip(places, decoded, strict=False):
+    for index, event in zip(where, decoded, strict=True):
         checked: Interaction | Refusal | None = None
         if browser is not None:
             checked = refuse_browser_event(event, browser, now, index)
         if checked is None:
             checked = validate(event, now=now, config=clean, index=index)
         if isinstance(checked, Refusal):
-            refused.append(QuarantinedEvent(checked, encode(event), now))
+            refused.append(RefusedRecord(checked, encode(event), now))
         else:
             taken.append(checked)
     return taken

@@ -110,7 +110,7 @@ class Service:
 
 def check_id(name: str, value: str) -> None:
     """An id is opaque text of 1 to 256 bytes in UTF-8."""
-    if not value or len(value) > MAX_ID_BYTES or (not value.isascii() and len(encoded(value)) > MAX_ID_BYTES):
+    if not value or len(value) > MAX_ID_BYTES or (not value.isascii() and len(value.encode()) > MAX_ID_BYTES):
         raise InvalidInput(
             f"{name} has {len(value)} characters; expected 1 to {MAX_ID_BYTES} bytes of UTF-8", field=name
         )
@@ -122,8 +122,3 @@ def check_ids(name: str, values: Sequence[str], most: int) -> None:
         raise InvalidInput(f"{name} has {len(values)} entries; expected at most {most}", field=name)
     for value in values:
         check_id(name, value)
-
-
-def encoded(text: str) -> bytes:
-    """UTF-8 bytes, also of text with lone surrogates (which then counts as too long or unknown, never as a crash)."""
-    return text.encode("utf-8", "surrogatepass")
