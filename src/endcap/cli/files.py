@@ -11,6 +11,7 @@ import typer
 from endcap.cli.output import (
     DEFAULT_DIRECTORY,
     AsJson,
+    ConfigFile,
     Directory,
     existing,
     note,
@@ -88,3 +89,16 @@ def restore(
         print_json({"path": str(target), "events": done, "offset": after})
     else:
         note(f"{target}: {done:,} events, every checksum right; the next start folds them")
+
+
+def import_files(
+    kind: Annotated[Kind, typer.Argument(help="What the files hold.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, JSONL or Parquet files.")],
+    maps: Annotated[
+        list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Which column is which; repeatable.")
+    ] = None,
+    directory: Directory = DEFAULT_DIRECTORY,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read history or a catalogue from files, with a report of what was taken, refused and why."""
