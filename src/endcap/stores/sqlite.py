@@ -4,8 +4,8 @@ Idea: events are appended in groups and one commit (one fsync) makes a whole gro
 shared by everybody who waits. Ids, order and payload are stored; every number served is folded from them.
 
 Layout: ``events(offset, event_id, user_id, anon_id, crc, payload)``. The payload is the event as JSON with its
-``kind``; ``crc`` is CRC-32 of its bytes, checked at every read. Offsets start at 1 and have no gaps until somebody is
-erased.
+``kind``; ``crc`` is CRC-32 of offset and payload, checked at every read. Offsets start at 1 and have no gaps until
+somebody is erased, so a missing event is noticed too.
 
 Cost: the interpreter lock is what an append competes for, because ``sqlite3`` gives it up and takes it back around
 every statement and every row. So a group without duplicates is ONE statement in autocommit mode: ``INSERT ... VALUES``
@@ -77,7 +77,6 @@ class SqliteLog:
             if not read_only:
                 self._open_writer()
             self._reader = connect(self.path, read_only=True)
-            self._reader.text_factory = bytes
         except BaseException:
             self.close()
             raise
@@ -152,7 +151,7 @@ class SqliteLog:
                     event.event_id,
                     getattr(event, "user_id", None),
                     getattr(event, "anon_id", None),
-                    crc32(payload),
+                    crc32(payload, offset & 0xFFFFFFFF),
                     payload.decode(),
                 )
             to.execute(INSERT + ",".join([ROW] * len(some)), values)
@@ -195,30 +194,45 @@ class SqliteLog:
     # ------------------------------------------------------------ read
 
     def read(self, after: int, limit: int) -> list[Stored]:
-        """Up to ``limit`` events with offset > ``after``, in order. ``CorruptStore`` names a damaged one."""
-        return self._stored("offset > ?1 ORDER BY offset LIMIT ?2", (after, limit))
+        """Up to ``limit`` events with offset > ``after``, in order. ``CorruptStore`` names a damaged or missing one."""
+        stored = self._stored("offset > ?1 ORDER BY offset LIMIT ?2", (after, limit))
+        last = stored[-1].offset if stored else after
+        missing = last - after - len(stored)
+        if missing and not self._erased():
+            raise CorruptStore(
+                f"{self.path}: {missing} events are missing between the offsets {after} and {last}, and nobody was "
+                f"erased. Restore a backup with: endcap restore BACKUP"
+            )
+        return stored
 
     def _stored(self, where: str, values: tuple[Any, ...]) -> list[Stored]:
+        # As a BLOB the payload comes as the bytes that the checksum and the decoder want.
+        query = f"SELECT offset, crc, CAST(payload AS BLOB) FROM events WHERE {where}"
         with self._read:
             try:
-                rows = self._reader.execute(f"SELECT offset, crc, payload FROM events WHERE {where}", values).fetchall()
+                rows = self._reader.execute(query, values).fetchall()
             except sqlite3.Error as broken:
                 raise explained(broken, self.path) from broken
-        decode, stored = self._decode, []
+        decode = self._decode
         for offset, crc, payload in rows:
-            if crc32(payload) != crc:
+            if payload is None or crc32(payload, offset & 0xFFFFFFFF) != crc:
                 raise CorruptStore(
-                    f"{self.path}: the event at offset {offset} does not match its checksum (stored {crc}, computed "
-                    f"{crc32(payload)}); the disk changed it. Restore a backup with: endcap restore BACKUP"
+                    f"{self.path}: the event at offset {offset} does not match its checksum; the disk changed it. "
+                    f"Restore a backup with: endcap restore BACKUP"
                 )
-            try:
-                stored.append(Stored(offset, decode(payload)))
-            except msgspec.MsgspecError as wrong:
-                raise StoreError(
-                    f"{self.path}: the event at offset {offset} is intact but unknown to this version ({wrong}); "
-                    f"upgrade Endcap"
-                ) from wrong
-        return stored
+        try:
+            return [Stored(offset, decode(payload)) for offset, _, payload in rows]
+        except msgspec.MsgspecError as wrong:
+            raise StoreError(
+                f"{self.path}: an event at or after offset {rows[0][0]} is intact but unknown to this version "
+                f"({wrong}); upgrade Endcap"
+            ) from wrong
+
+    def _erased(self) -> int:
+        """How many events were deleted on somebody's wish."""
+        with self._read:
+            row = self._reader.execute("SELECT value FROM meta WHERE name = 'erased'").fetchone()
+        return int(row[0]) if row else 0
 
     def last_offset(self) -> int:
         """The newest offset, 0 for an empty log."""
@@ -277,6 +291,7 @@ class SqliteLog:
             anons = self._encode(list(anon_ids)).decode()
             removed = to.execute(f"DELETE FROM events WHERE {THEIRS}", (user_id, anons)).rowcount
             to.execute("INSERT OR REPLACE INTO meta VALUES ('last_offset', ?)", (self._last,))
+            to.execute("INSERT OR REPLACE INTO meta VALUES ('erased', ?)", (self._erased() + removed,))
             quarantine.forget(to, [key for key in (user_id, *anon_ids) if key])
             to.execute("COMMIT")
         except BaseException:
