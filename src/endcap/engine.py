@@ -22,6 +22,7 @@ from time import perf_counter
 import msgspec
 
 from endcap.config import Config
+from endcap.diagnosis import Finding, findings
 from endcap.errors import NotFound, StoreError
 from endcap.events.writer import Group, Writer
 from endcap.preprocess.validate import validate
@@ -89,7 +90,6 @@ class Engine:
         self._schedule: Callable[[Callable[[], None]], object] = lambda call: call()
         self._snapshot_thread: threading.Thread | None = None
         self._ranker: Ranker | None = None
-        self._forgotten: set[str] = set()
         self.state, self.recovered = self._recover(progress)
         self._recommender = Recommender(self.state, config)
         self._snapshot_offset = self.recovered.snapshot_offset
@@ -260,6 +260,37 @@ class Engine:
         if record is None:
             raise NotFound(f"no item {item_id[:80]!r} in the catalogue; add it with PUT /v1/items/{{id}}")
         return record
+
+    def items(self, after: str | None = None, n: int = 100) -> list[Item]:
+        """Catalogue records in order of first appearance, a page at a time; ``after`` is the last id of the page before.
+
+        ``NotFound`` when ``after`` is unknown.
+        """
+        with self._lock:
+            state, found = self.state, list[Item]()
+            dense = -1 if after is None else state.items.get(after)
+            if after is not None and dense < 0:
+                raise NotFound(f"no item {after[:80]!r}; `after` takes the last item_id of the page before")
+            while len(found) < n and dense + 1 < len(state.items):
+                dense += 1
+                record = state.catalogue.record(dense)
+                if record is not None:
+                    found.append(record)
+            return found
+
+    def findings(self, query: Query, item_id: str | None = None) -> list[Finding]:
+        """Why the answer to ``query`` is as general as it is, or why ``item_id`` is not in it."""
+        with self._lock:
+            return findings(self._recommender, query, query.ts or self.runtime.now(), item_id)
+
+    def stats(self) -> dict[str, int]:
+        """Sizes and counts, among them what each cleaning rule caught."""
+        with self._lock:
+            state = self.state
+            counts = {"offset": state.offset, "users": len(state.users), "items": len(state.items)}
+            counts["sessions"] = state.cleaner.n_sessions
+            counts["state_bytes"] = sum(array.nbytes for array in state.arrays().values())
+            return counts | {f"cleaned_{rule}": n for rule, n in state.cleaner.counts().items()}
 
     def user(self, user_id: str) -> User:
         """The shop's record of a user; a bare one when only events are known. ``NotFound`` when neither is."""

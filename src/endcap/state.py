@@ -115,6 +115,19 @@ class State:
             self.cleaner.merge(link.anon, link.user)
             self.histories.merge(link.anon, link.user)
 
+    def anon_ids(self, user_id: str) -> list[str]:
+        """The anonymous ids that turned out to be this user."""
+        user = self.users.get("u" + user_id)
+        return [] if user < 0 else [self.users.name(anon)[1:] for anon in self.identity.anonymous_ids(user).tolist()]
+
+    def forget(self, user_id: str | None, anon_ids: Sequence[str]) -> None:
+        """Know nothing of a person from this moment on; what they left in statistics goes with the next rebuild."""
+        keys = ["a" + anon_id for anon_id in anon_ids] + (["u" + user_id] if user_id else [])
+        for user in (self.users.get(key) for key in keys):
+            if user >= 0:
+                self.histories.clear(user)
+                self.people.put(user, None)
+
     def _make_room(self) -> None:
         """Grow all parts together, seldom: a live event must not pay for forty comparisons."""
         n_users, n_items = len(self.users), len(self.items)

@@ -292,7 +292,7 @@ class Query(Struct, frozen=True, kw_only=True, omit_defaults=True):
     anon_id: str | None = None
     session_id: str | None = None
     placement: PlacementName = "home"
-    n: int = 12
+    n: int = 0  # 0 = the number that the placement sets
     ts: int = 0  # 0 = now
     context: Context | None = None
     items: list[str] = field(default_factory=list)  # the product page's item, the cart's items

@@ -265,6 +265,12 @@ class Histories:
         ):  # fmt: skip
             self._enlarge_pool()
 
+    def clear(self, user: int) -> None:
+        """Hold nothing of one user any more."""
+        if user < self.count.shape[0]:
+            self.blocks.length[user] = 0
+            self.count[user] = 0
+
     def _enlarge_pool(self) -> None:
         n = self.item.shape[0] + CAPACITY
         self.item, self.at_s, self.action = grown(self.item, n, 0), grown(self.at_s, n, 0), grown(self.action, n, 0)

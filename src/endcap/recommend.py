@@ -1,0 +1,372 @@
+"""From a query to a slate. ``Recommender.recommend`` reads as the diagram:
+
+    interest -> retrieve -> filter -> score -> compose -> guard -> slate
+
+It reads folded state and never writes (law L3). What it owns beside references is scratch, reused by every query under
+the engine's lock. Failures of a part take that part out and are named in the slate, they do not fail the request.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from endcap.candidates import Candidates
+from endcap.config import Config, PlacementConfig
+from endcap.errors import InvalidInput, NotFound
+from endcap.features.affinity import Affinity
+from endcap.features.rows import Rows
+from endcap.interest.interest import InterestReader
+from endcap.models.history import HistorySource
+from endcap.models.item_item import BoughtTogetherSource, CovisitSource
+from endcap.models.linear import LinearRanker
+from endcap.models.popular import PopularSource
+from endcap.protocols import Ranker, Source
+from endcap.slate.compose import Composer
+from endcap.slate.filter import Filters
+from endcap.slate.guard import Guard, fill
+from endcap.slate.reasons import Reasons
+from endcap.slate.rules import ActiveRules, Rules
+from endcap.state import State
+from endcap.types import (
+    DEVICE_CODE,
+    F4,
+    I4,
+    U1,
+    ConsentName,
+    Interest,
+    InterestView,
+    Placed,
+    Query,
+    Reason,
+    RungName,
+    Slate,
+    UserNeighbour,
+)
+
+HOUR_MS = 3_600_000
+DEEP = 256  # how far the popular list is read when a slate would stay short
+SOURCES = ("history", "covisit", "bought_together", "session_knn", "user_knn", "popular")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Ask:
+    """A query with its names resolved."""
+
+    query: Query
+    placement: PlacementConfig
+    n: int
+    t_ms: int
+    context: list[int]  # dense ids of query.items, -1 = unknown
+    interest: Interest
+    rules: ActiveRules
+    degraded: list[str] = field(default_factory=list)
+
+
+class Recommender:
+    """The read side of one state."""
+
+    def __init__(self, state: State, config: Config) -> None:
+        self.state = state
+        self.config = config
+        self.interests = InterestReader(
+            state.histories, state.cleaner, state.catalogue, config.interest, config.clean.session_gap_s
+        )
+        self.popular = PopularSource(state.counters.tops)
+        self.sources: dict[str, Source] = {
+            "history": HistorySource(),
+            "covisit": CovisitSource(state.covisit),
+            "bought_together": BoughtTogetherSource(state.covisit),
+            "session_knn": state.sessions,
+            "user_knn": state.neighbours,
+            "popular": self.popular,
+        }
+        self.candidates = Candidates(SOURCES)
+        self.rows = Rows(SOURCES, Affinity(state.catalogue), state.counters, state.exposure)
+        self._linear = LinearRanker(self.rows.columns)
+        self.ranker: Ranker = self._linear
+        self.filters = Filters(state.catalogue)
+        self.rules = Rules(config.rules, state.catalogue)
+        self.composer = Composer(state.catalogue)
+        self.guard = Guard(state.catalogue)
+        self.reasons = Reasons(SOURCES, self._linear.terms, state.catalogue)
+        self._source_names: dict[int, list[str]] = {}
+        for name, placement in config.placements.items():
+            check_sources(name, placement)
+
+    # ------------------------------------------------------------ the path
+
+    def recommend(self, query: Query, t_ms: int, request_id: str) -> Slate:
+        """The slate for one query at ``t_ms``."""
+        ask = self.understand(query, t_ms)
+        self.retrieve(ask)
+        self.begin_guard(ask)
+        slate = self.choose(ask, request_id)
+        if self.is_short(ask, slate):
+            self.propose_fallback(ask)
+            slate = self.choose(ask, request_id)
+        return slate
+
+    def understand(self, query: Query, t_ms: int) -> Ask:
+        """Names to dense ids; the interest at this moment."""
+        state, placement = self.state, self.placement(query.placement)
+        user = self.user_of(query)
+        context = [state.items.get(item_id) for item_id in query.items]
+        hour, device, region = self.moment(query, t_ms)
+        interest = self.interests.read(
+            user, t_ms // 1000, context, hour=hour, device=device, region=region,
+            personalized=query.personalization and state.people.may_profile(user),
+        )  # fmt: skip
+        n = query.n or placement.n
+        return Ask(query, placement, n, t_ms, context, interest, self.rules.at(query.placement, t_ms))
+
+    def retrieve(self, ask: Ask) -> None:
+        """Let every source of the placement propose candidates; one that fails is left out and named."""
+        self.candidates.begin(len(self.state.items))
+        for name in ask.placement.sources:
+            try:
+                self.sources[name].retrieve(
+                    ask.interest, self.candidates, SOURCES.index(name), ask.placement.candidates
+                )
+            except Exception:
+                logger.exception("source %s failed", name)
+                ask.degraded.append(f"source:{name}")
+        pins = np.array([item for _, item in ask.rules.pins()], np.int32)
+        if pins.shape[0]:
+            self.candidates.propose(0, pins, np.zeros(pins.shape[0], np.float32))
+
+    def begin_guard(self, ask: Ask) -> None:
+        """State what may be shown in answer to this query."""
+        query, interest, placement = ask.query, ask.interest, ask.placement
+        keep = [self.filters.mask(tree) for tree in (placement.filter, query.filter) if tree]
+        exclude = ask.context
+        if query.exclude:
+            exclude = exclude + [self.state.items.get(item_id) for item_id in query.exclude]
+        self.guard.begin(
+            ask.t_ms, exclude=exclude, hidden=interest.hidden[: interest.n_hidden],
+            touched=interest.seeds[: interest.n_seeds] if placement.seen == "drop" else None,
+            keep=keep, blocked=ask.rules.blocked(),
+        )  # fmt: skip
+
+    def choose(self, ask: Ask, request_id: str) -> Slate:
+        """Score what was retrieved, compose, check once more, and say how it came about."""
+        n_rows, placement = len(self.candidates), ask.placement
+        items = self.candidates.items[:n_rows]
+        keep = self.guard.allow(items).copy()
+        rows = self.rows.read(ask.interest, items, self.candidates.score[:n_rows])
+        scores = self.score(ask, rows)
+        promoted = np.zeros(n_rows, np.uint8)
+        ask.rules.scale(items, scores, promoted)
+        pins = ask.rules.pins()
+
+        def compose(may: U1) -> I4:
+            return self.composer.compose(
+                items, scores, may, ask.n, diversity=placement.diversity,
+                category_cap=placement.category_cap, brand_cap=placement.brand_cap, pins=pins,
+            )  # fmt: skip
+
+        chosen = fill(self.guard, items, keep, ask.n, compose).copy()
+        if self.composer.n_nonfinite:
+            ask.degraded.append(f"scores_not_finite:{self.composer.n_nonfinite}")
+        pinned = {item for _, item in pins}
+        return self.slate(ask, chosen, items, scores, rows, promoted, pinned, request_id)
+
+    def score(self, ask: Ask, rows: F4) -> F4:
+        """The ranker's scores; the fixed linear score takes over when the ranker fails."""
+        try:
+            scores = self.ranker.score(rows)
+        except Exception:
+            if self.ranker is self._linear:
+                raise
+            logger.exception("ranker %s failed", self.ranker.name)
+            ask.degraded.append(f"ranker:{self.ranker.name}")
+            return self._linear.score(rows)
+        return scores
+
+    # ------------------------------------------------------------ fallbacks
+
+    def is_short(self, ask: Ask, slate: Slate) -> bool:
+        """Whether the ladder's next rung must help: nothing found, or a surface that is always full is not."""
+        found = len(slate.items)
+        return found == 0 or (found < ask.n and "popular" in ask.placement.sources)
+
+    def propose_fallback(self, ask: Ask) -> None:
+        """Popular items further down, the operator's static list, then anything that may be shown."""
+        column = SOURCES.index("popular")
+        self.popular.retrieve(ask.interest, self.candidates, column, DEEP)
+        static = [self.state.items.get(item_id) for item_id in self.config.static_items]
+        known = np.array([item for item in static if item >= 0], np.int32)
+        self.candidates.propose(column, known, np.full(known.shape[0], 1e-6, np.float32))
+        n_items = len(self.state.items)
+        allowed = np.flatnonzero(self.guard.allow(np.arange(n_items, dtype=np.int32))).astype(np.int32)
+        want = 4 * ask.n
+        if allowed.shape[0] > want:
+            popularity = self.state.counters.key[allowed].max(axis=(1, 2))
+            allowed = allowed[np.argpartition(-popularity, want)[:want]]
+        self.candidates.propose(column, allowed, np.full(allowed.shape[0], 1e-6, np.float32))
+
+    def rung(self, ask: Ask, n_placed: int) -> tuple[RungName, str]:
+        """The rung of the degraded ladder, and the strategy in a word."""
+        if n_placed == 0:
+            return "refuse", "none"
+        if ask.interest.n_seeds == 0:
+            return ("static", "static") if self.popular.is_empty() else ("popular", "popular")
+        strategy = "personal" if ask.interest.n_context == 0 else "similar"
+        if any(part.startswith("ranker:") for part in ask.degraded):
+            return "no_model", strategy
+        return ("fewer_sources" if ask.degraded else "full"), strategy
+
+    # ------------------------------------------------------------ the answer
+
+    def slate(
+        self, ask: Ask, chosen: I4, items: I4, scores: F4, rows: F4, promoted: U1, pinned: set[int], request_id: str
+    ) -> Slate:
+        """Records for people and programs from the rows that were chosen."""
+        query, name_of = ask.query, self.state.items.name
+        rung, strategy = self.rung(ask, chosen.shape[0])
+        trace = self._linear.trace(rows[chosen]) if self.ranker is self._linear else self.ranker.trace(rows[chosen])
+        placed_ids = items[chosen].tolist()
+        reasons = self.reasons.explain(
+            ask.interest, chosen, items, self.candidates.seeds, trace, name_of,
+            pinned=np.array([item in pinned for item in placed_ids], np.uint8) if pinned else None,
+            promoted=promoted[chosen] if promoted.any() else None,
+        )  # fmt: skip
+        placed = [
+            Placed(name_of(item), score, why, sources)
+            for item, score, why, sources in zip(
+                placed_ids, scores[chosen].tolist(), reasons, self.sources_of(chosen), strict=True
+            )
+        ]
+        if query.explain:
+            placed = self.with_trace(placed, trace)
+        return Slate(
+            request_id=request_id,
+            items=placed,
+            placement=query.placement,
+            rung=rung,
+            degraded=ask.degraded,
+            offset=self.state.offset,
+            ts=ask.t_ms,
+            strategy=strategy,
+            warmth=ask.interest.warmth,
+            versions={"ranker": self.ranker.name},
+            missing_ids=[item_id for item_id, item in zip(query.items, ask.context, strict=True) if item < 0],
+            explanation=self.explanation(ask) if query.explain else None,
+        )
+
+    def sources_of(self, chosen: I4) -> list[list[str]]:
+        """Names of the sources that proposed each chosen row."""
+        proposed = self.candidates.score[chosen] > 0
+        bits = (proposed * (1 << np.arange(len(SOURCES)))).sum(axis=1).tolist()
+        return [self._names(mask) for mask in bits]
+
+    def _names(self, mask: int) -> list[str]:
+        names = self._source_names.get(mask)
+        if names is None:
+            names = self._source_names[mask] = [name for k, name in enumerate(SOURCES) if mask >> k & 1]
+        return names
+
+    def with_trace(self, placed: list[Placed], trace: F4) -> list[Placed]:
+        """The same items with every term of their score."""
+        return [
+            Placed(
+                one.item_id, one.score, one.reasons, one.sources, one.propensity,
+                {term: part for term, part in zip(self.ranker.terms, parts, strict=True) if part != 0.0},
+            )
+            for one, parts in zip(placed, trace.tolist(), strict=True)
+        ]  # fmt: skip
+
+    def explanation(self, ask: Ask) -> dict[str, object]:
+        """How many candidates each source proposed and how many may be shown."""
+        n = len(self.candidates)
+        proposed = (self.candidates.score[:n] > 0).sum(axis=0).tolist()
+        return {
+            "candidates": n,
+            "per_source": dict(zip(SOURCES, proposed, strict=True)),
+            "allowed": int(self.guard.allow(self.candidates.items[:n]).sum()),
+            "seeds": ask.interest.n_seeds,
+            "session_seeds": ask.interest.n_session,
+        }
+
+    # ------------------------------------------------------------ other reads
+
+    def scores(self, query: Query, t_ms: int, item_ids: Sequence[str]) -> dict[str, float]:
+        """The ranker's score of given items; 0-vectors of source scores for those that no source proposes."""
+        ask = self.understand(query, t_ms)
+        self.retrieve(ask)
+        dense = {item_id: self.state.items.get(item_id) for item_id in item_ids}
+        items = np.array([item for item in dense.values() if item >= 0], np.int32)
+        self.candidates.propose(0, items, np.zeros(items.shape[0], np.float32))
+        at = self.candidates.row_of[items]
+        rows = self.rows.read(ask.interest, items, self.candidates.score[at])
+        by_item = dict(zip(items.tolist(), self.ranker.score(rows).tolist(), strict=True))
+        return {item_id: by_item.get(item, 0.0) for item_id, item in dense.items()}
+
+    def view(self, query: Query, t_ms: int) -> InterestView:
+        """The interest in words."""
+        ask = self.understand(query, t_ms)
+        record = self.state.people.record(self.user_of(query))
+        consent: ConsentName = record.consent if record else "unknown"
+        return self.interests.view(
+            ask.interest, self.state.items.name, user_id=query.user_id, anon_id=query.anon_id, consent=consent,
+            personalization=ask.interest.personalized, offset=self.state.offset,
+        )  # fmt: skip
+
+    def similar_users(self, user_id: str, n: int, t_ms: int) -> list[UserNeighbour]:
+        """Known users with the most similar histories; anonymous visitors are left out."""
+        dense = self.state.users.get("u" + user_id)
+        if dense < 0:
+            raise NotFound(f"no user {user_id[:80]!r}: no record and no event so far")
+        interest = self.interests.read(dense, t_ms // 1000)
+        users, similarity, shared = self.state.neighbours.similar_users(interest, n)
+        named = ((self.state.users.name(u), s, k) for u, s, k in zip(users, similarity, shared, strict=True))
+        return [UserNeighbour(name[1:], float(s), int(k)) for name, s, k in named if name.startswith("u")]
+
+    # ------------------------------------------------------------ names
+
+    def placement(self, name: str) -> PlacementConfig:
+        """The configuration of a placement, or an error that names the nearest one."""
+        found = self.config.placements.get(name)
+        if found is None:
+            near = difflib.get_close_matches(name, self.config.placements, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; configured: {', '.join(self.config.placements)}"
+            raise InvalidInput(f"no placement {name[:80]!r}{hint}", field="placement")
+        return found
+
+    def user_of(self, query: Query) -> int:
+        """Dense id of the shopper, -1 when nobody is known by these ids."""
+        state = self.state
+        if query.user_id is not None:
+            dense = state.users.get("u" + query.user_id)
+            if dense >= 0:
+                return dense
+        if query.anon_id is None:
+            return -1
+        return state.identity.resolve(state.users.get("a" + query.anon_id))
+
+    def moment(self, query: Query, t_ms: int) -> tuple[int, int, int]:
+        """Local hour, device code, region number (-1 = unknown)."""
+        context = query.context
+        if context is None:
+            return t_ms // HOUR_MS % 24, 0, -1
+        local = t_ms + (context.utc_offset_min or 0) * 60_000
+        region = self.state.regions.get(context.region) if context.region else -1
+        return local // HOUR_MS % 24, DEVICE_CODE.get(context.device or "", 0), region
+
+
+def check_sources(name: str, placement: PlacementConfig) -> None:
+    """Refuse a placement that names a source which does not exist."""
+    for source in placement.sources:
+        if source not in SOURCES:
+            near = difflib.get_close_matches(source, SOURCES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(SOURCES)}"
+            raise InvalidInput(f"placement {name!r} names the source {source!r}, which does not exist; {hint}")
+
+
+__all__ = ["SOURCES", "Reason", "Recommender"]
