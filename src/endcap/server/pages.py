@@ -10,10 +10,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from starlette.datastructures import MutableHeaders
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, RedirectResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from endcap.server.wire import error_reply
 
 STATIC = Path(__file__).parent / "static"
 
@@ -41,7 +44,11 @@ class Guarded:
                 MutableHeaders(scope=message).update(PAGE_HEADERS)
             await send(message)
 
-        await self.inner(scope, receive, send_guarded)
+        try:
+            await self.inner(scope, receive, send_guarded)
+        except HTTPException as refused:  # no such file, or not a GET
+            code = "not_found" if refused.status_code == 404 else "method_not_allowed"
+            await error_reply(refused.status_code, code, "no such page; the routes are listed at /docs").send(send)
 
 
 class Page:
@@ -52,8 +59,7 @@ class Page:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
-            await Response(status_code=405, headers={"allow": "GET, HEAD"})(scope, receive, send)
-            return
+            raise HTTPException(405)
         await FileResponse(self.file, media_type="text/html; charset=utf-8")(scope, receive, send)
 
 

@@ -68,7 +68,7 @@ SLATE_PARAMETERS = (
     Parameter("user_id", TEXT, "Logged-in shopper."),
     Parameter("anon_id", TEXT, "Anonymous visitor."),
     Parameter("session_id", TEXT, "Your session id."),
-    Parameter("n", _number(1, 200), "Items wanted; the placement's own number by default."),
+    Parameter("n", _number(0, 200), "Items wanted; 0, the default, for the placement's own number."),
     Parameter("exclude", {"type": "array", "items": TEXT, "maxItems": 1000}, "Items not to show; may be repeated."),
     Parameter("at_least", _number(0, 2**53), "Offset of an acknowledgement; the answer is never older."),
     Parameter("ts", _number(0, 4_102_444_800_000), "Time of the question in epoch ms; now by default."),

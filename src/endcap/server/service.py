@@ -81,8 +81,8 @@ class Service:
 
     def check_query(self, query: Query) -> None:
         """Refuse what is out of bounds, so that the engine sees only sane questions."""
-        if not 1 <= query.n <= MAX_SLATE:
-            raise InvalidInput(f"n is {query.n}; expected 1 to {MAX_SLATE}", field="n")
+        if not 0 <= query.n <= MAX_SLATE:
+            raise InvalidInput(f"n is {query.n}; expected 1 to {MAX_SLATE}, 0 for the placement's own", field="n")
         if query.placement not in self.config.placements:
             known = ", ".join(sorted(self.config.placements))
             raise InvalidInput(f"no placement {query.placement[:64]!r}; configured here: {known}", field="placement")

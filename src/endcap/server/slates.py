@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from endcap.errors import NotFound, Overloaded
 from endcap.server.policy import refuse_browser_query
-from endcap.server.service import Service
+from endcap.server.service import MAX_SLATE, Service
 from endcap.server.wire import Call, Parameters, Reply, decode_as, encode
 from endcap.types import Context, Query, Slate
 
@@ -64,14 +64,13 @@ async def _beside(service: Service, call: Call, placement: str) -> Reply:
 
 async def _named(service: Service, call: Call, parameters: Parameters, placement: str, items: list[str]) -> Reply:
     began = perf_counter()
-    query = _query_of(service, parameters, placement, items)
+    query = _query_of(parameters, placement, items)
     body = encode(await answer(service, call, query, parameters.flag("shown")))
     service.metrics.recommend.add(perf_counter() - began)
     return Reply(body)
 
 
-def _query_of(service: Service, parameters: Parameters, placement: str, items: list[str]) -> Query:
-    configured = service.config.placements.get(placement)
+def _query_of(parameters: Parameters, placement: str, items: list[str]) -> Query:
     context: dict[str, Any] = {name: parameters.text(name) for name in CONTEXT_NAMES - {"utc_offset_min"}}
     if parameters.text("utc_offset_min") is not None:
         context["utc_offset_min"] = parameters.number("utc_offset_min", 0, -1_440, 1_440)
@@ -80,7 +79,7 @@ def _query_of(service: Service, parameters: Parameters, placement: str, items: l
         anon_id=parameters.text("anon_id"),
         session_id=parameters.text("session_id"),
         placement=placement,
-        n=parameters.number("n", configured.n if configured else 12, 1, 200),
+        n=parameters.number("n", 0, 0, MAX_SLATE),
         ts=parameters.number("ts", 0, 0, 2**53),
         context=Context(**context),
         items=items,
