@@ -23,11 +23,12 @@ FLOORS: dict[int, frozenset[str]] = {
     }),
     3: frozenset({"state"}),
     4: frozenset({"recommend"}),
-    5: frozenset({"engine"}),
-    6: frozenset({"learning", "evaluation"}),
-    7: frozenset({"server"}),
-    8: frozenset({"demo", "bench"}),
-    9: frozenset({"cli"}),
+    5: frozenset({"diagnosis"}),
+    6: frozenset({"engine"}),
+    7: frozenset({"learning", "evaluation"}),
+    8: frozenset({"server"}),
+    9: frozenset({"demo", "bench"}),
+    10: frozenset({"cli"}),
 }  # fmt: skip
 FLOOR = {unit: floor for floor, units in FLOORS.items() for unit in units}
 PUBLIC = "endcap"  # the package itself: the public surface, which names things of every floor, lazily
