@@ -37,7 +37,7 @@ def test_metrics_count_what_happened_with_bounded_labels(served: Served) -> None
 
 
 def test_a_label_outside_the_configured_ones_counts_as_other() -> None:
-    metrics = Metrics(["home"], dict)
+    metrics = Metrics(["home"], dict, dict)
     for n in range(500):
         metrics.slate(Slate(request_id="r", items=[], placement=f"p{n}"))
         metrics.ack(Ack(accepted=0, rejected=[Refusal(index=0, code=f"c{n}", message="")]))

@@ -8,7 +8,7 @@ the configured ones counts as "other", and no user, item or free text ever becom
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -48,9 +48,15 @@ class Latency:
 class Metrics(Collector):
     """Every counter of one server."""
 
-    def __init__(self, placements: Iterable[str], gauges: Callable[[], dict[str, float]]) -> None:
+    def __init__(
+        self,
+        placements: Iterable[str],
+        gauges: Callable[[], Mapping[str, float]],
+        cleaned: Callable[[], Mapping[str, int]],
+    ) -> None:
         self._placements = frozenset(placements)
         self._gauges = gauges
+        self._cleaned = cleaned
         self._slates: dict[tuple[str, str], int] = {}
         self._requests: dict[tuple[str, int], int] = {}
         self._events = {"accepted": 0, "duplicate": 0, "refused": 0}
@@ -104,6 +110,10 @@ class Metrics(Collector):
         for code, count in sorted(self._refused.items()):
             refused.add_metric([code], count)
         yield refused
+        cleaned = CounterMetricFamily("endcap_cleaned", "Events left out or mended, by rule", labels=["rule"])
+        for rule, count in sorted(self._cleaned().items()):
+            cleaned.add_metric([rule], count)
+        yield cleaned
         yield CounterMetricFamily("endcap_shed", "Requests shed because too many were under way", self.shed)
         yield CounterMetricFamily(
             "endcap_impressions_dropped",

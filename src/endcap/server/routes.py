@@ -128,9 +128,10 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/items", catalogue.page, "catalogue", "List the catalogue", catalogue.ItemPage,
         parameters=(
-            Parameter("after", TEXT, "Item id after which the page starts."),
+            Parameter("after", TEXT, "The `next` of the page before."),
             Parameter("n", _number(1, 1000), "Items of the page; 100 by default."),
         ),
+        errors=(400, 404),
     ),
     Route(
         "POST", "/v1/items", catalogue.bulk, "catalogue", "Create or replace many items",

@@ -35,13 +35,15 @@ class Service:
         self.draining = False
         self.patching = asyncio.Lock()
         self.openapi = b""
-        self.metrics = Metrics(config.placements, self.gauges)
+        self.metrics = Metrics(config.placements, self.gauges, lambda: engine.state.cleaner.counts())
 
     def gauges(self) -> dict[str, float]:
         """Figures that are read, not counted."""
         return {
             "log_offset": float(self.engine.offset),
             "pending_events": float(self.pending_events),
+            "users": float(len(self.engine.state.users)),
+            "items": float(len(self.engine.state.items)),
             "draining": float(self.draining),
         }
 

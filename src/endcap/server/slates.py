@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from endcap.diagnosis import Finding
 from endcap.errors import NotFound, Overloaded
 from endcap.server.policy import refuse_browser_query
 from endcap.server.service import MAX_SLATE, Service
@@ -113,14 +114,6 @@ class WhyNot(Struct, frozen=True, kw_only=True):
 
     query: Query
     item_id: str | None = None
-
-
-class Finding(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that keeps a list from being personal, or an item from being in it."""
-
-    code: str
-    message: str
-    remedy: str = ""
 
 
 class Findings(Struct, frozen=True, kw_only=True):
