@@ -301,7 +301,7 @@ def test_pages_carry_the_headers_that_keep_foreign_scripts_and_frames_out(served
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert "://" not in answer.text.replace("http://localhost:8080", "")
+    assert "://" not in answer.text
 
 
 def test_the_first_address_leads_to_a_page(served: Served) -> None:

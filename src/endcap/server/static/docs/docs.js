@@ -64,7 +64,7 @@ function fields(api, given) {
 }
 
 function example(path, method, operation) {
-  const address = `http://localhost:8080${path.replace("{id}", "ID")}`;
+  const address = location.origin + path.replace("{id}", "ID");
   const lines = [`curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}'${address}'`];
   if (operation.security.length) lines.push(`  -H 'Authorization: Bearer KEY'`);
   if (operation.requestBody) lines.push(`  -H 'Content-Type: application/json' -d @body.json`);
