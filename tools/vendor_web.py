@@ -4,8 +4,8 @@
 
 A development tool: it needs ``npm`` and the network once; the repository and the wheel hold its result, and neither
 building nor running Endcap needs Node. It copies the minified ES modules of Preact, its hooks, htm and signals (with
-bare import names turned into relative ones, since a strict content policy forbids an inline import map), picks the
-icons named below out of Fluent Emoji Flat, and copies every licence.
+bare import names turned into relative ones, since a strict content policy forbids an inline import map), two fonts,
+the icons named below out of Fluent Emoji Flat, and every licence.
 """
 
 from __future__ import annotations
@@ -26,16 +26,28 @@ PREACT, HTM, SIGNALS, SIGNALS_CORE = (
     "@preact/signals@2.11.4",
     "@preact/signals-core@1.14.5",
 )
+FIGTREE, FRAUNCES = "@fontsource-variable/figtree@5.3.0", "@fontsource-variable/fraunces@5.3.0"
 ICONS, AXE = "@iconify-json/fluent-emoji-flat@1.2.6", "axe-core@4.14.1"
 MODULES = {
-    "preact.js": (PREACT, "dist/preact.min.module.js"),
+    "preact.js": (PREACT, "dist/preact.module.js"),
     "hooks.js": (PREACT, "hooks/dist/hooks.module.js"),
     "htm.js": (HTM, "dist/htm.module.js"),
     "signals-core.js": (SIGNALS_CORE, "dist/signals-core.module.js"),
     "signals.js": (SIGNALS, "dist/signals.module.js"),
 }
-LICENCES = {"preact.txt": PREACT, "htm.txt": HTM, "signals.txt": SIGNALS}
+FONTS = {
+    "figtree.woff2": (FIGTREE, "files/figtree-latin-wght-normal.woff2"),
+    "fraunces.woff2": (FRAUNCES, "files/fraunces-latin-wght-normal.woff2"),
+}
+LICENCES = {
+    "preact.txt": PREACT,
+    "htm.txt": HTM,
+    "signals.txt": SIGNALS,
+    "figtree.txt": FIGTREE,
+    "fraunces.txt": FRAUNCES,
+}
 BARE = {"preact": "./preact.js", "preact/hooks": "./hooks.js", "@preact/signals-core": "./signals-core.js"}
+PACKAGES = {PREACT, HTM, SIGNALS, SIGNALS_CORE, FIGTREE, FRAUNCES, ICONS, AXE}
 # motif or product word -> icon of the set
 CHOSEN = {
     # motifs printed on products
@@ -98,9 +110,11 @@ def chosen_icons(folder: Path) -> str:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        fetched = {name: unpacked(name, Path(scratch)) for name in {PREACT, HTM, SIGNALS, SIGNALS_CORE, ICONS, AXE}}
+        fetched = {name: unpacked(name, Path(scratch)) for name in PACKAGES}
         for target, (package, path) in MODULES.items():
             (VENDOR / target).write_text(f"// {package}\n{module_text(fetched[package] / path)}\n", "utf-8")
+        for target, (package, path) in FONTS.items():
+            (VENDOR / target).write_bytes((fetched[package] / path).read_bytes())
         for target, package in LICENCES.items():
             (VENDOR / "licences" / target).write_bytes((fetched[package] / "LICENSE").read_bytes())
         (VENDOR / "icons.js").write_text(chosen_icons(fetched[ICONS]), "utf-8")
