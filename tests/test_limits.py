@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from endcap.server.limits import MAX_HEADERS
+from endcap.server.limits import MAX_HEADERS, close_stalled
 from endcap.server.requestlog import RequestLog
 from served import Served, error_of, serving, view
 
@@ -62,6 +63,22 @@ def test_a_head_over_the_limit_is_refused(served: Served, lines: list[str]) -> N
     assert head.startswith(b"HTTP/1.1 431")
     assert json.loads(body)["error"]["code"] == "too_large"
     assert f"content-length: {len(body)}".encode() in head
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"GET /livez HT", b"POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n["]
+)
+def test_a_client_that_does_not_finish_its_request_is_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    monkeypatch.setattr("endcap.server.serving.close_stalled", partial(close_stalled, slowest_s=0.2))
+    with serving(tmp_path) as running:
+        with socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2])), timeout=10) as raw:
+            raw.sendall(begun)
+            assert raw.recv(65_536) == b""
+        assert running.client.get("/livez").status_code == 200
+        time.sleep(0.5)
+        assert running.client.get("/livez").status_code == 200, "a connection that waits for its next request may wait"
 
 
 def test_more_requests_than_the_limit_are_shed_and_the_others_are_not(tmp_path: Path) -> None:
