@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 
 from endcap.features.catalogue import PRICE_SD_FLOOR, Catalogue
-from endcap.types import F4, I4, I8, U4, Interest
+from endcap.types import F4, I4, I8, MAX_TAGS, U4, Interest
 
 COLUMNS: tuple[str, ...] = (
     "category_short",  # 0..1 share of the session's weight in the item's leaf category, siblings in part
@@ -40,31 +40,33 @@ def read_affinity(
     items: I4, t_s: int, last: int, price_mean: float, price_sd: float,
     categories: I4, category_short: F4, category_long: F4, brands: I4, brand_short: F4, brand_long: F4,
     category: I4, top_category: I4, brand: I4, log_price: F4, published_ms: I8, first_seen_s: U4, category_top: I4,
-    out: F4,
+    tops: I4, out: F4,
 ) -> None:  # fmt: skip
-    """out[k] = the columns of items[k]."""
+    """out[k] = the columns of items[k]. Scratch: ``tops`` [MAX_TAGS]."""
     last_category = category[last] if last >= 0 else -1
+    n_categories = n_brands = 0
+    while n_categories < categories.shape[0] and categories[n_categories] >= 0:
+        tops[n_categories] = category_top[categories[n_categories]]
+        n_categories += 1
+    while n_brands < brands.shape[0] and brands[n_brands] >= 0:
+        n_brands += 1
     for k in range(items.shape[0]):
         i = items[k]
         short = long = 0.0
         leaf = category[i]
         if leaf >= 0:
-            for c in range(categories.shape[0]):
-                tag = categories[c]
-                if tag < 0:
-                    break
-                if tag == leaf:
-                    short += category_short[c]
-                    long += category_long[c]
-                elif category_top[tag] == top_category[i]:
-                    short += SIBLING * category_short[c]
-                    long += SIBLING * category_long[c]
+            top = top_category[i]
+            for c in range(n_categories):
+                if tops[c] == top:
+                    near = 1.0 if categories[c] == leaf else SIBLING
+                    short += near * category_short[c]
+                    long += near * category_long[c]
         out[k, 0] = short
         out[k, 1] = long
         out[k, 2] = short - long
         out[k, 3] = out[k, 4] = 0.0
         if brand[i] >= 0:
-            for b in range(brands.shape[0]):
+            for b in range(n_brands):
                 if brands[b] == brand[i]:
                     out[k, 3] = brand_short[b]
                     out[k, 4] = brand_long[b]
@@ -83,6 +85,7 @@ class Affinity:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
+        self._tops: I4 = np.zeros(MAX_TAGS, np.int32)
 
     def read(self, interest: Interest, items: I4, out: F4) -> None:
         """items [n] dense ids -> out [n, len(COLUMNS)], overwritten."""
@@ -93,5 +96,5 @@ class Affinity:
             interest.categories, interest.category_short, interest.category_long,
             interest.brands, interest.brand_short, interest.brand_long,
             have.category, have.top_category, have.brand, have.log_price,
-            have.published_ms, have.first_seen_s, have.category_top, out,
+            have.published_ms, have.first_seen_s, have.category_top, self._tops, out,
         )  # fmt: skip

@@ -31,7 +31,8 @@ from endcap.types import F4, I4, I8, U1
 SAME_LEAF, SAME_TOP, SAME_BRAND = 0.6, 0.3, 0.2
 DEPTH = 6
 NO_PINS: I4 = np.zeros(0, np.int32)
-FREE, PLACED, OUT = 0, 1, 2
+FREE, OUT = 0, 1
+ITEM, GROUP, LEAF, TOP, BRAND, N_MET, N_LEAF, N_BRAND, STATE, N_COLUMNS = range(10)  # of the k-th best, in ``met``
 N_PINNED, N_NONFINITE, N_ROWS, N_HEAP = 0, 1, 2, 3  # what the kernel's head counts
 
 
@@ -44,161 +45,171 @@ class Shelves(Protocol):
     brand: I4
 
 
-@njit(cache=True, nogil=True)
-def before(a: int, b: int, items: I4, scores: F4) -> bool:
-    """Row a comes before row b by score, then by dense id."""
-    return bool(scores[a] > scores[b] or (scores[a] == scores[b] and items[a] < items[b]))
-
-
-@njit(cache=True, nogil=True)
-def sift(at: int, size: int, heap: I4, items: I4, scores: F4) -> None:
-    """Let the row at ``at`` sink to its place in the heap of ``size`` rows."""
+@njit(cache=True, nogil=True, forceinline=True)
+def sift(at: int, size: int, heap: I4, keys: I8) -> None:
+    """Let the row at ``at`` sink to its place in the heap of ``size`` rows, the largest key on top."""
     row = heap[at]
+    key = keys[row]
     while 2 * at + 1 < size:
         child = 2 * at + 1
-        if child + 1 < size and before(heap[child + 1], heap[child], items, scores):
+        if child + 1 < size and keys[heap[child + 1]] > keys[heap[child]]:
             child += 1
-        if not before(heap[child], row, items, scores):
+        if keys[heap[child]] <= key:
             break
         heap[at] = heap[child]
         at = child
     heap[at] = row
 
 
-@njit(cache=True, nogil=True)
-def make_heap(items: I4, scores: F4, keep: U1, heap: I4, near: F4, met: I4, state: U1, like: I4, head: I8) -> None:
-    """Make the heap of the rows that may be placed and count the scores that are not finite."""
+@njit(cache=True, nogil=True, forceinline=True)
+def make_heap(items: I4, scores: F4, keep: U1, heap: I4, keys: I8, free: U1, head: I8) -> None:
+    """Make the heap of the rows that may be placed and count the scores that are not finite.
+
+    A key orders by score, then by smaller dense id: the score's bits, made monotone, above the id's complement.
+    """
+    bits = scores.view(np.int32)
     size = 0
     head[N_NONFINITE] = 0
     for row in range(items.shape[0]):
-        state[row] = OUT
+        free[row] = 0
         if keep[row] == 0:
             continue
         if not math.isfinite(scores[row]):
             head[N_NONFINITE] += 1
             continue
-        state[row] = FREE
-        near[row] = 0.0
-        met[row] = 0
-        like[row, 0] = like[row, 1] = 0
+        free[row] = 1
+        order = np.int64(bits[row])
+        if order < 0:
+            order = -(order & 0x7FFFFFFF)  # negative floats grow downwards; also makes -0 equal to 0
+        keys[row] = (order << 32) + (0x7FFFFFFF - items[row])
         heap[size] = row
         size += 1
     for at in range(size // 2 - 1, -1, -1):
-        sift(at, size, heap, items, scores)
+        sift(at, size, heap, keys)
     head[N_ROWS] = head[N_HEAP] = size
 
 
-@njit(cache=True, nogil=True)
-def meet(
-    row: int, n_chosen: int, chosen: I4, items: I4, group: I4, category: I4, top: I4, brand: I4,
-    category_cap: int, brand_cap: int, near: F4, met: I4, state: U1, like: I4,
-) -> None:  # fmt: skip
-    """Compare a row with the placed rows it has not met; it goes out when its group is there or a cap is full."""
-    a = items[row]
-    for k in range(met[row], n_chosen):
-        b = items[chosen[k]]
-        if a == b or (group[a] >= 0 and group[a] == group[b]):
-            state[row] = OUT
+@njit(cache=True, nogil=True, forceinline=True)
+def meet(k: int, n_chosen: int, placed: I4, category_cap: int, brand_cap: int, near: F4, met: I4) -> None:
+    """Compare the k-th best with what was placed since; it goes out when its group is there or a cap is full."""
+    own, group, category, top, brand = met[k, ITEM], met[k, GROUP], met[k, LEAF], met[k, TOP], met[k, BRAND]
+    for c in range(met[k, N_MET], n_chosen):
+        if own == placed[c, ITEM] or (group >= 0 and group == placed[c, GROUP]):
+            met[k, STATE] = OUT
             return
         alike = 0.0
-        if category[a] >= 0 and category[a] == category[b]:
+        if category >= 0 and category == placed[c, LEAF]:
             alike = SAME_LEAF
-            like[row, 0] += 1
-        elif top[a] >= 0 and top[a] == top[b]:
+            met[k, N_LEAF] += 1
+        elif top >= 0 and top == placed[c, TOP]:
             alike = SAME_TOP
-        if brand[a] >= 0 and brand[a] == brand[b]:
+        if brand >= 0 and brand == placed[c, BRAND]:
             alike += SAME_BRAND
-            like[row, 1] += 1
-        if alike > near[row]:
-            near[row] = alike
-    met[row] = n_chosen
-    if (category_cap > 0 and like[row, 0] >= category_cap) or (brand_cap > 0 and like[row, 1] >= brand_cap):
-        state[row] = OUT
+            met[k, N_BRAND] += 1
+        if alike > near[k]:
+            near[k] = alike
+    met[k, N_MET] = n_chosen
+    if (category_cap > 0 and met[k, N_LEAF] >= category_cap) or (brand_cap > 0 and met[k, N_BRAND] >= brand_cap):
+        met[k, STATE] = OUT
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def describe(item: int, group: I4, category: I4, top: I4, brand: I4, into: I4) -> None:
+    """Copy what meetings compare next to one another: columns ITEM to BRAND."""
+    into[ITEM] = item
+    into[GROUP] = group[item]
+    into[LEAF] = category[item]
+    into[TOP] = top[item]
+    into[BRAND] = brand[item]
 
 
 @njit(cache=True, nogil=True)
 def place_pins(
     pin_item: I4, pin_place: I4, items: I4, group: I4, category: I4, top: I4, brand: I4,
-    near: F4, met: I4, state: U1, like: I4, chosen: I4, places: I4,
+    free: U1, placed: I4, places: I4,
 ) -> int:  # fmt: skip
     """Put pins at their places or the next free one; caps do not hold back a pin, groups and repeats do."""
     n_chosen = 0
     for p in range(pin_item.shape[0]):
         for row in range(items.shape[0]):
-            if items[row] != pin_item[p] or state[row] != FREE:
+            if items[row] != pin_item[p] or free[row] == 0:
                 continue
-            meet(row, n_chosen, chosen, items, group, category, top, brand, 0, 0, near, met, state, like)
             place = pin_place[p]
             while place < places.shape[0] and places[place] >= 0:
                 place += 1
-            if state[row] == FREE and place < places.shape[0]:
-                state[row] = PLACED
+            repeated = False
+            for c in range(n_chosen):
+                same_group = group[items[row]] >= 0 and group[items[row]] == placed[c, GROUP]
+                repeated = repeated or same_group or placed[c, ITEM] == items[row]
+            if place < places.shape[0] and not repeated:
+                free[row] = 0
                 places[place] = row
-                chosen[n_chosen] = row
+                describe(items[row], group, category, top, brand, placed[n_chosen])
                 n_chosen += 1
             break
     return n_chosen
 
 
-@njit(cache=True, nogil=True)
-def pick(
-    n_chosen: int, depth: int, weight: float, diversity: float, category_cap: int, brand_cap: int,
-    items: I4, scores: F4, group: I4, category: I4, top: I4, brand: I4,
-    heap: I4, near: F4, met: I4, state: U1, like: I4, chosen: I4, head: I8,
-) -> int:  # fmt: skip
-    """The row with the best marginal relevance, -1 when none is left."""
-    best = -1
-    best_value = -np.inf
-    k = 0
-    while True:
-        if k == head[N_ROWS] - head[N_HEAP]:  # every popped row is seen: pop the best of the rest
-            if head[N_HEAP] == 0 or (best >= 0 and k >= depth):
-                return best
-            head[N_HEAP] -= 1
-            first = heap[0]
-            heap[0] = heap[head[N_HEAP]]
-            heap[head[N_HEAP]] = first
-            sift(0, head[N_HEAP], heap, items, scores)
-        row = heap[head[N_ROWS] - 1 - k]
-        k += 1
-        if best >= 0 and weight * scores[row] <= best_value:
-            return best
-        if state[row] != FREE:
-            continue
-        meet(row, n_chosen, chosen, items, group, category, top, brand, category_cap, brand_cap, near, met, state, like)
-        value = weight * scores[row] - diversity * near[row]
-        if state[row] == FREE and value > best_value:
-            best = row
-            best_value = value
+@njit(cache=True, nogil=True, forceinline=True)
+def pop(
+    items: I4, group: I4, category: I4, top: I4, brand: I4, heap: I4, keys: I8, free: U1, near: F4, met: I4, head: I8
+) -> None:
+    """Take the best row off the heap; it stands behind the heap, so the k-th best is ``heap[n_rows - 1 - k]``."""
+    k = head[N_ROWS] - head[N_HEAP]
+    head[N_HEAP] -= 1
+    row = heap[0]
+    heap[0] = heap[head[N_HEAP]]
+    heap[head[N_HEAP]] = row
+    sift(0, head[N_HEAP], heap, keys)
+    near[k] = 0.0
+    met[k, :] = 0
+    met[k, STATE] = FREE if free[row] != 0 else OUT
+    describe(items[row], group, category, top, brand, met[k])
 
 
 @njit(cache=True, nogil=True)
 def compose_slate(
     items: I4, scores: F4, keep: U1, group: I4, category: I4, top: I4, brand: I4,
     diversity: float, category_cap: int, brand_cap: int, pin_item: I4, pin_place: I4,
-    heap: I4, near: F4, met: I4, state: U1, like: I4, chosen: I4, places: I4, head: I8,
+    heap: I4, keys: I8, free: U1, near: F4, met: I4, placed: I4, places: I4, head: I8,
 ) -> int:  # fmt: skip
     """Fill ``places``, whose length is n, with rows; gives how many."""
     n = places.shape[0]
     places[:] = -1
-    make_heap(items, scores, keep, heap, near, met, state, like, head)
+    make_heap(items, scores, keep, heap, keys, free, head)
     scale = abs(float(scores[heap[0]])) if head[N_ROWS] > 0 else 0.0
     weight = (1.0 - diversity) / (scale if scale > 0.0 else 1.0)
-    n_chosen = place_pins(
-        pin_item, pin_place, items, group, category, top, brand, near, met, state, like, chosen, places
-    )  # fmt: skip
+    n_chosen = 0
+    if pin_item.shape[0] > 0:
+        n_chosen = place_pins(pin_item, pin_place, items, group, category, top, brand, free, placed, places)
     head[N_PINNED] = n_chosen
     for place in range(n):
         if places[place] >= 0:
             continue
-        row = pick(
-            n_chosen, DEPTH * n, weight, diversity, category_cap, brand_cap, items, scores, group, category, top, brand,
-            heap, near, met, state, like, chosen, head,
-        )  # fmt: skip
-        if row < 0:
+        best = -1
+        best_value = -np.inf
+        k = 0
+        while True:
+            if k == head[N_ROWS] - head[N_HEAP]:  # every popped row is seen
+                if head[N_HEAP] == 0 or (best >= 0 and k >= DEPTH * n):
+                    break
+                pop(items, group, category, top, brand, heap, keys, free, near, met, head)
+            relevance = weight * scores[heap[head[N_ROWS] - 1 - k]]
+            if best >= 0 and relevance <= best_value:
+                break
+            # what it has met so far already bounds its value, so most rows need not meet the newly placed
+            if met[k, STATE] == FREE and (best < 0 or relevance - diversity * near[k] > best_value):
+                meet(k, n_chosen, placed, category_cap, brand_cap, near, met)
+                value = relevance - diversity * near[k]
+                if met[k, STATE] == FREE and value > best_value:
+                    best = k
+                    best_value = value
+            k += 1
+        if best < 0:
             break
-        state[row] = PLACED
-        places[place] = chosen[n_chosen] = row
+        met[best, STATE] = OUT
+        places[place] = heap[head[N_ROWS] - 1 - best]
+        placed[n_chosen, : BRAND + 1] = met[best, : BRAND + 1]
         n_chosen += 1
     filled = 0
     for place in range(n):  # a pin behind a place that could not be filled moves up
@@ -214,11 +225,11 @@ class Composer:
     def __init__(self, catalogue: Shelves) -> None:
         self._catalogue = catalogue
         self._heap: I4 = np.zeros(0, np.int32)
+        self._keys: I8 = np.zeros(0, np.int64)
+        self._free: U1 = np.zeros(0, np.uint8)
         self._near: F4 = np.zeros(0, np.float32)
-        self._met: I4 = np.zeros(0, np.int32)
-        self._state: U1 = np.zeros(0, np.uint8)
-        self._like: I4 = np.zeros((0, 2), np.int32)
-        self._chosen: I4 = np.zeros(256, np.int32)
+        self._met: I4 = np.zeros((0, N_COLUMNS), np.int32)
+        self._placed: I4 = np.zeros((256, BRAND + 1), np.int32)
         self._places: I4 = np.zeros(256, np.int32)
         self._head: I8 = np.zeros(4, np.int64)
 
@@ -243,21 +254,21 @@ class Composer:
         """
         self._make_room(items.shape[0], n)
         have = self._catalogue
-        pin_place, pin_item = np.array(pins, np.int32).reshape(-1, 2).T if pins else (NO_PINS, NO_PINS)
+        pin_place, pin_item = np.array(pins, np.int32).T.copy() if pins else (NO_PINS, NO_PINS)
         filled = compose_slate(
             items, scores, keep, have.group, have.category, have.top_category, have.brand,
-            diversity, category_cap, brand_cap, np.ascontiguousarray(pin_item), np.ascontiguousarray(pin_place),
-            self._heap, self._near, self._met, self._state, self._like, self._chosen, self._places[:n], self._head,
+            diversity, category_cap, brand_cap, pin_item, pin_place,
+            self._heap, self._keys, self._free, self._near, self._met, self._placed, self._places[:n], self._head,
         )  # fmt: skip
         return self._places[:filled]
 
     def _make_room(self, m: int, n: int) -> None:
         if m > self._heap.shape[0]:
             self._heap = grown(self._heap, m, 0)
+            self._keys = grown(self._keys, m, 0)
+            self._free = grown(self._free, m, 0)
             self._near = grown(self._near, m, 0)
             self._met = grown(self._met, m, 0)
-            self._state = grown(self._state, m, 0)
-            self._like = grown(self._like, m, 0)
         if n > self._places.shape[0]:
             self._places = grown(self._places, n, 0)
-            self._chosen = grown(self._chosen, n, 0)
+            self._placed = grown(self._placed, n, 0)

@@ -62,19 +62,19 @@ def veto(items: I4, mask: U1, wanted: int, out: U1) -> None:
 
 
 @njit(cache=True, nogil=True)
-def distinct(items: I4, ok: U1, positions: I4) -> int:
-    """Fill ``positions`` with the places of allowed items, each item once; gives how many, at most its length."""
-    n = 0
+def distinct(items: I4, ok: U1, n: int, positions: I4) -> int:
+    """Fill ``positions`` with the places of allowed items, each item once; gives how many, at most ``n``."""
+    found = 0
     for k in range(items.shape[0]):
-        if ok[k] == 0 or n == positions.shape[0]:
+        if ok[k] == 0 or found == n:
             continue
         repeated = False
-        for p in range(n):
+        for p in range(found):
             repeated = repeated or items[positions[p]] == items[k]
         if not repeated:
-            positions[n] = k
-            n += 1
-    return n
+            positions[found] = k
+            found += 1
+    return found
 
 
 class Guard:
@@ -85,6 +85,7 @@ class Guard:
         self._stamp: I4 = np.zeros(0, np.int32)
         self._generation = 0
         self._ok: U1 = np.zeros(1024, np.uint8)
+        self._positions: I4 = np.zeros(256, np.int32)
         self._t_ms = 0
         self._allow_adult = False
         self._masks: list[tuple[U1, int]] = []
@@ -131,9 +132,10 @@ class Guard:
         return out
 
     def last(self, items: I4, n: int) -> I4:
-        """The positions in ``items`` [k] that stay: allowed, each item once, in order, at most ``n``."""
-        positions = np.empty(n, np.int32)
-        return positions[: distinct(items, self.allow(items), positions)]
+        """The positions in ``items`` [k] that stay: allowed, each item once, in order, at most ``n``: a view."""
+        if n > self._positions.shape[0]:
+            self._positions = grown(self._positions, n, 0)
+        return self._positions[: distinct(items, self.allow(items), n, self._positions)]
 
 
 def fill(guard: Guard, items: I4, keep: U1, n: int, compose: Callable[[U1], I4]) -> I4:

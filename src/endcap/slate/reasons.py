@@ -33,8 +33,8 @@ CODES: tuple[str, ...] = (
 )  # fmt: skip
 CODE: dict[str, int] = {name: code for code, name in enumerate(CODES)}
 YOUR_HISTORY, IN_YOUR_CART = CODE["your_history"], CODE["in_your_cart"]
-CATEGORY_VALUES = {CODE["favourite_category"], CODE["popular_in_category"]}
-BRAND_VALUES = {CODE["favourite_brand"]}
+OF_CATEGORY = {CODE["favourite_category"], CODE["popular_in_category"]}
+OF_BRAND = {CODE["favourite_brand"]}
 CART_ADD = ACTION_CODE["cart_add"]
 
 # Which reason a ranker's term stands for. A term that is not here (price fit, fatigue) changes scores silently.
@@ -52,7 +52,12 @@ TERM_CODE: dict[str, str] = {
     "brand_short": "favourite_brand",
     "brand_long": "favourite_brand",
     "is_new": "new",
+    "trend_hour": "trending",
+    "trend_day": "trending",
+    "lift_hour": "popular_at_this_hour",
+    "lift_region": "popular_here",
 }
+POPULARITY = "pop_"  # columns of decayed counts: all of them say trending
 
 SENTENCES: dict[str, dict[str, str]] = {
     "en": {
@@ -104,6 +109,13 @@ class Named(Protocol):
     def name(self, i: int, /) -> str: ...
 
 
+def code_of(term: str) -> int:
+    """The code of a ranker's term, -1 for one that is not told."""
+    if term.startswith(POPULARITY):
+        return CODE["trending"]
+    return CODE[TERM_CODE[term]] if term in TERM_CODE else -1
+
+
 @njit(cache=True, nogil=True)
 def read_reasons(
     rows: I4, seeds: I4, trace: F4, term_code: I1, term_source: I1, action: I1, n_seeds: int,
@@ -153,10 +165,11 @@ class Reasons:
     def __init__(self, sources: Sequence[str], terms: Sequence[str], catalogue: Labels) -> None:
         """``sources``: names of the columns of candidates; ``terms``: what the columns of the trace are."""
         self._catalogue = catalogue
-        self._term_code: I1 = np.array([CODE[TERM_CODE[t]] if t in TERM_CODE else -1 for t in terms], np.int8)
+        self._term_code: I1 = np.array([code_of(term) for term in terms], np.int8)
         self._term_source: I1 = np.array(
             [sources.index(t[4:]) if t.startswith("src:") and t[4:] in sources else -1 for t in terms], np.int8
         )
+        self._category_names: dict[int, str] = {}
         self._total: F8 = np.zeros(len(CODES))
         self._lead: I4 = np.zeros(len(CODES), np.int32)
         self._out: I4 = np.zeros((64, 3 * MOST), np.int32)
@@ -176,21 +189,29 @@ class Reasons:
             rows, seeds, trace, self._term_code, self._term_source, interest.action, interest.n_seeds,
             self._total, self._lead, self._out,
         )  # fmt: skip
-        own: dict[int, str] = {}
+        placed = items[rows]
+        have = self._catalogue
         said: list[list[Reason]] = []
-        for triples, item in zip(self._out[:k].tolist(), items[rows].tolist(), strict=True):
+        names: dict[int, str] = {}  # of the shopper's own items, by seed
+        for triples, category, brand in zip(
+            self._out[:k].tolist(), have.category[placed].tolist(), have.brand[placed].tolist(), strict=True
+        ):
             reasons: list[Reason] = []
             for at in range(0, 3 * MOST, 3):
                 code = triples[at]
                 if code < 0:
                     break
                 seed = triples[at + 2]
-                name = None
-                if seed >= 0:
-                    name = own.get(seed)
-                    if name is None:
-                        name = own[seed] = item_name(int(interest.seeds[seed]))
-                reasons.append(Reason(CODES[code], triples[at + 1] / 1000, name, self._value(code, item, values)))
+                if seed >= 0 and seed not in names:
+                    names[seed] = item_name(int(interest.seeds[seed]))
+                value = None
+                if code in OF_CATEGORY:
+                    value = self._category(category)
+                elif code in OF_BRAND:
+                    value = have.brands.name(brand) if brand >= 0 else None
+                elif values is not None:
+                    value = values.get(CODES[code])
+                reasons.append(Reason(CODES[code], triples[at + 1] / 1000, names.get(seed), value))
             said.append(reasons)
         for flags, name in ((promoted, "promoted"), (pinned, "pinned")):
             if flags is not None:
@@ -198,15 +219,14 @@ class Reasons:
                     said[place] = [Reason(name), *said[place]][:MOST]
         return said
 
-    def _value(self, code: int, item: int, values: Mapping[str, str] | None) -> str | None:
-        have = self._catalogue
-        if code in CATEGORY_VALUES:
-            category = int(have.category[item])
-            return have.category_path(category)[-1] if category >= 0 else None
-        if code in BRAND_VALUES:
-            brand = int(have.brand[item])
-            return have.brands.name(brand) if brand >= 0 else None
-        return values.get(CODES[code]) if values else None
+    def _category(self, category: int) -> str | None:
+        """What people call a leaf category: the last part of its path."""
+        if category < 0:
+            return None
+        name = self._category_names.get(category)
+        if name is None:
+            name = self._category_names[category] = self._catalogue.category_path(category)[-1]
+        return name
 
 
 def text(reason: Reason, title_of: Callable[[str], str], language: str = "en") -> str:
