@@ -271,6 +271,15 @@ class Histories:
             self.blocks.length[user] = 0
             self.count[user] = 0
 
+    def clear(self, user: int) -> None:
+        """Forget what ``user`` did. Their block is overwritten, so that not even unused memory remembers them."""
+        blocks = self.blocks
+        if blocks.cap[user] > 0:
+            held = slice(int(blocks.start[user]), int(blocks.start[user] + blocks.cap[user]))
+            self.item[held], self.at_s[held], self.action[held] = 0, 0, 0
+        give(blocks.start, blocks.length, blocks.cap, user, blocks.free, blocks.n_free)
+        self.count[user] = 0
+
     def _enlarge_pool(self) -> None:
         n = self.item.shape[0] + CAPACITY
         self.item, self.at_s, self.action = grown(self.item, n, 0), grown(self.at_s, n, 0), grown(self.action, n, 0)

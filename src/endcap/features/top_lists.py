@@ -34,13 +34,13 @@ FIRST_DEVICE = FIRST_HOUR + 24
 N_FIXED = FIRST_DEVICE + len(DEVICES)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def is_before(key: float, item: int, other_key: float, other: int) -> bool:
     """The order of a list."""
     return key > other_key or (key == other_key and item < other)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def place(row: int, item: int, old: float, new: float, items: I4, keys: F8, length: I4) -> None:
     """``item`` goes from key ``old`` (-inf = it had none) to the greater key ``new`` in one list."""
     n = length[row]
@@ -68,7 +68,7 @@ def place(row: int, item: int, old: float, new: float, items: I4, keys: F8, leng
     items[row, at] = item
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def place_listed(
     item: int, leaf: int, top: int, old: float, new: float, rows: I4, items: I4, keys: F8, length: I4
 ) -> None:
