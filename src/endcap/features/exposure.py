@@ -21,6 +21,8 @@ from numba import njit
 from endcap.blocks import Blocks, give, grown, take
 from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I4, I8, U1, U4, UNCLEAN, Arrays, EventBatch
 
+COLUMNS: tuple[str, ...] = ("fatigue",)  # impressions without a reaction, faded with a half-life of a day
+N_COLUMNS = len(COLUMNS)
 CAPACITY = 32
 HALF_LIFE_S = 86_400.0
 IMPRESSION = ACTION_CODE["impression"]
@@ -100,10 +102,10 @@ def fold(
 def read(u: int, wanted: I4, t_s: int, start: I8, length: I4, items: I4, times: U4, counts: F4, out: F4) -> None:
     """Fatigue of each wanted item for user ``u`` at second ``t_s``."""
     for k in range(wanted.shape[0]):
-        out[k] = 0.0
+        out[k, 0] = 0.0
         place = find(start[u], length[u], wanted[k], items)
         if place >= 0:
-            out[k] = faded(counts[place], t_s - int(np.int64(times[place])))
+            out[k, 0] = faded(counts[place], t_s - int(np.int64(times[place])))
 
 
 class Exposure:
@@ -145,7 +147,7 @@ class Exposure:
         give(blocks.start, blocks.length, blocks.cap, anon, blocks.free, blocks.n_free)
 
     def read(self, user: int, items: I4, t_s: int, out: F4) -> None:
-        """Fill ``out`` float32 [n]: how often each of ``items`` was shown in vain, faded. Nobody (-1) gives zeros."""
+        """Fill ``out`` float32 [n, 1]: how often each of ``items`` was shown in vain, faded. Nobody (-1) gives zeros."""
         if user < 0:
             out[: items.shape[0]] = 0.0
         else:

@@ -266,14 +266,10 @@ class Histories:
             self._enlarge_pool()
 
     def clear(self, user: int) -> None:
-        """Hold nothing of one user any more."""
-        if user < self.count.shape[0]:
-            self.blocks.length[user] = 0
-            self.count[user] = 0
-
-    def clear(self, user: int) -> None:
         """Forget what ``user`` did. Their block is overwritten, so that not even unused memory remembers them."""
         blocks = self.blocks
+        if user >= self.count.shape[0]:
+            return
         if blocks.cap[user] > 0:
             held = slice(int(blocks.start[user]), int(blocks.start[user] + blocks.cap[user]))
             self.item[held], self.at_s[held], self.action[held] = 0, 0, 0
