@@ -321,7 +321,7 @@ def test_no_file_outside_the_static_folder_is_served(served: Served, address: st
 @pytest.mark.parametrize(("headers", "status"), [
     ({"host": "shop.example"}, 403), ({"host": "127.0.0.1.evil.test"}, 403), ({"host": "localhost:1"}, 200),
     ({"host": "[::1]:80"}, 200), ({"origin": "https://evil.test"}, 403), ({"origin": "null"}, 403),
-    ({"origin": "http://localhost"}, 403),
+    ({"origin": "http://localhost"}, 403), ({"sec-fetch-site": "cross-site"}, 403), ({"sec-fetch-site": "none"}, 200),
 ])  # fmt: skip
 def test_an_open_server_answers_only_its_own_pages(served: Served, headers: dict[str, str], status: int) -> None:
     assert served.client.get("/v1/placements", headers=headers).status_code == status

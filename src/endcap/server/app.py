@@ -17,7 +17,7 @@ import msgspec
 from starlette.routing import BaseRoute, Router
 from starlette.routing import Route as Address
 
-from endcap.errors import EndcapError, Forbidden, InvalidInput, NotFound
+from endcap.errors import EndcapError, Forbidden, InvalidInput, NotFound, StoreError
 from endcap.server.keys import Key, KeyRing
 from endcap.server.openapi import document
 from endcap.server.pages import pages
@@ -108,7 +108,7 @@ class App:
                 reply = await route.handler(self.service, call)
             except EndcapError as error:
                 reply = reply_for(error)
-                if reply.status == 500:
+                if reply.status == 500 or isinstance(error, StoreError):
                     fault = error
             except ClientGone:
                 return
@@ -156,8 +156,12 @@ class App:
         if not is_loopback(host):
             raise Forbidden("an open server answers on localhost only; start it with keys to use another name")
         origin = headers.get(b"origin")
-        if origin is not None and origin not in self._origins and not same_origin(origin, headers):
-            raise Forbidden("this origin is not in server.allow_origins")
+        if origin is None:
+            foreign = headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
+        else:
+            foreign = origin not in self._origins and not same_origin(origin, headers)
+        if foreign:
+            raise Forbidden("an open server answers its own pages only; list others in server.allow_origins")
 
     def _cors(self, headers: dict[bytes, bytes]) -> tuple[Header, ...]:
         if not self._origins:

@@ -193,7 +193,7 @@ def error_reply(
 
 
 def reply_for(error: EndcapError) -> Reply:
-    """The HTTP answer to one of our errors."""
+    """The HTTP answer to one of our errors. What only the operator may know (paths, faults) is left to the log."""
     if isinstance(error, UnsupportedEncoding):
         return error_reply(415, error.code, error.message)
     if isinstance(error, InvalidInput):
@@ -209,8 +209,9 @@ def reply_for(error: EndcapError) -> Reply:
         status = 429 if isinstance(error, Throttled) else 503
         return error_reply(status, error.code, error.message, headers=(retry_after(error.retry_after_s),))
     if isinstance(error, StoreError):
-        return error_reply(503, error.code, error.message, headers=(retry_after(5),))
-    return error_reply(500, error.code, error.message)
+        hidden = "the data directory cannot be used at the moment; the server's log has the details"
+        return error_reply(503, error.code, hidden, headers=(retry_after(5),))
+    return error_reply(500, error.code, "a fault of the server; its log has the details")
 
 
 def retry_after(seconds: int) -> Header:
