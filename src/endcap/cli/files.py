@@ -15,9 +15,11 @@ from endcap.cli.output import (
     Directory,
     existing,
     note,
+    opened,
     print_json,
     progress_bar,
 )
+from endcap.config import load_config
 from endcap.errors import ConfigError, StoreError
 
 CHECK_CHUNK = 20_000
@@ -39,6 +41,37 @@ def column_map(pairs: list[str]) -> dict[str, str]:
             raise ConfigError(f"--map {pair!r} is not understood; expected field=column, for example user_id=customer")
         mapping[ours.strip()] = theirs.strip()
     return mapping
+
+
+def import_files(
+    kind: Annotated[Kind, typer.Argument(help="What the files hold.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, JSONL or Parquet files.")],
+    maps: Annotated[
+        list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Which column is which; repeatable.")
+    ] = None,
+    directory: Directory = DEFAULT_DIRECTORY,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read history or a catalogue from files, with a report of what was taken, refused and why."""
+    from endcap.events.importer import import_events, import_items
+
+    mapping = column_map(maps or [])
+    settings, _ = load_config(config)
+    with opened(directory, settings) as engine, progress_bar() as step:
+
+        def read(done: int, total: int) -> None:
+            step("reading (bytes)", done, total)
+
+        if kind is Kind.EVENTS:
+            now = engine.runtime.now()
+            report = import_events(paths, engine.observe, now=now, mapping=mapping, progress=read)
+        else:
+            report = import_items(paths, engine.put_items, mapping=mapping, progress=read)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        typer.echo(report.to_text())
 
 
 def backup(
@@ -89,16 +122,3 @@ def restore(
         print_json({"path": str(target), "events": done, "offset": after})
     else:
         note(f"{target}: {done:,} events, every checksum right; the next start folds them")
-
-
-def import_files(
-    kind: Annotated[Kind, typer.Argument(help="What the files hold.")],
-    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, JSONL or Parquet files.")],
-    maps: Annotated[
-        list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Which column is which; repeatable.")
-    ] = None,
-    directory: Directory = DEFAULT_DIRECTORY,
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Read history or a catalogue from files, with a report of what was taken, refused and why."""
