@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endcap.interest.interest import empty_interest
+from endcap.slate import reasons as module
 from endcap.slate.reasons import CODES, LEAST_SHARE, MOST, SENTENCES, TERM_CODE, WITHOUT_NAME, Reasons, text
 from endcap.types import ACTION_CODE, Interest, Reason
 from shelf import dense, item, stocked
@@ -87,12 +88,34 @@ def test_what_the_shop_did_comes_first_and_three_reasons_are_the_most() -> None:
     assert [reason.code for reason in second] == ["viewed_together"]
 
 
-def test_words_of_the_moment_go_with_their_code() -> None:
-    got = REASONS.explain(
-        interest([]), dense(0), dense(0), np.full((1, 3), -1, np.int32),
-        np.array([[0, 0, 1, 0, 0, 0, 0]], np.float32), SHELVES.items.name, values={"trending": "this evening"},
+def test_the_place_and_the_hour_of_the_moment_are_named() -> None:
+    moment = Reasons(SOURCES, ("lift_region", "lift_hour"), SHELVES, ["Lyon", "Beijing"].__getitem__)
+    who = interest([])
+    who.hour, who.region = 20, 1
+    for region, name in ((1, "Beijing"), (-1, None)):
+        who.region = region
+        got = moment.explain(
+            who, dense(0), dense(0), np.full((1, 3), -1, np.int32), np.array([[0.6, 0.4]], np.float32), str
+        )  # fmt: skip
+        assert got == [[Reason("popular_here", 0.6, None, name), Reason("popular_at_this_hour", 0.4, None, "20")]]
+
+
+def test_all_columns_of_popularity_say_trending() -> None:
+    terms = ("pop_seen_1h", "pop_bought_7d", "trend_day", "bought_rate")
+    got = Reasons(SOURCES, terms, SHELVES).explain(
+        interest([]), dense(0), dense(0), np.full((1, 3), -1, np.int32), np.array([[1, 1, 1, 1]], np.float32), str
     )  # fmt: skip
-    assert got == [[Reason("trending", 1.0, None, "this evening")]]
+    assert got == [[Reason("trending", 0.75)]]
+
+
+def test_reasons_kept_for_reuse_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "READY", 4)
+    few = Reasons(SOURCES, TERMS, SHELVES)
+    for percent in range(10, 90):
+        trace = np.array([[0, percent, 0, 0, 0, 0, 100 - percent]], np.float32)
+        got = few.explain(interest([]), dense(0), dense(0), np.full((1, 3), -1, np.int32), trace, str)
+        assert got == [[Reason("viewed_together", percent / 100)]]
+        assert len(few._ready) <= 4
 
 
 @settings(max_examples=200, deadline=None)
@@ -113,7 +136,7 @@ def test_the_kernel_equals_adding_up_by_hand(parts: list[list[int]]) -> None:
         ranked = sorted(sums.items(), key=lambda one: (-one[1], CODES.index(one[0])))
         wanted = [one for k, one in enumerate(ranked[:MOST]) if k == 0 or one[1] >= LEAST_SHARE * whole]
         assert [reason.code for reason in reasons] == [code for code, _ in wanted]
-        assert [reason.share for reason in reasons] == pytest.approx([s / whole for _, s in wanted], abs=6e-4)
+        assert [reason.share for reason in reasons] == pytest.approx([s / whole for _, s in wanted], abs=6e-3)
 
 
 def test_every_code_has_a_sentence_with_and_without_names() -> None:

@@ -5,23 +5,23 @@ popularity columns, say) are added up under one code; the largest become the ite
 score they explain. A term that came from a source also knows which of the shopper's own items it started from.
 Nothing is made up for show: no contribution, no reason.
 
-Layout: a kernel writes, per item, up to ``MOST`` triples (code, share in thousandths, seed) into one int32 array;
-Python turns it into ``Reason`` records with names looked up once. Shares are of the sum of the positive
-contributions, so that a penalty on the item does not push them over 1.
+Layout: a kernel packs each reason into one int64 key (code, share in percent, subject: the dense item, category, brand
+or region it speaks of); the record for a key is made once and reused, since shelves say the same things over and over.
+Shares are of the sum of the positive contributions, so that a penalty on the item does not push them over 1.
 
 Cost: ~0.4 us per item. Not for: causal claims; a reason says what the score used, not what would sell.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 from numba import njit
 
 from endcap.blocks import grown
-from endcap.types import ACTION_CODE, F4, F8, I1, I4, U1, Interest, Reason
+from endcap.types import ACTION_CODE, F4, F8, I1, I4, I8, U1, Interest, Reason
 
 MOST = 3  # reasons per item
 LEAST_SHARE = 0.08  # smaller parts are not worth a sentence
@@ -33,8 +33,11 @@ CODES: tuple[str, ...] = (
 )  # fmt: skip
 CODE: dict[str, int] = {name: code for code, name in enumerate(CODES)}
 YOUR_HISTORY, IN_YOUR_CART = CODE["your_history"], CODE["in_your_cart"]
-OF_CATEGORY = {CODE["favourite_category"], CODE["popular_in_category"]}
-OF_BRAND = {CODE["favourite_brand"]}
+FAVOURITE_CATEGORY, FAVOURITE_BRAND = CODE["favourite_category"], CODE["favourite_brand"]
+POPULAR_IN_CATEGORY, POPULAR_HERE = CODE["popular_in_category"], CODE["popular_here"]
+POPULAR_AT_THIS_HOUR = CODE["popular_at_this_hour"]
+SHARE_BITS, SUBJECT_BITS = 7, 32  # of a reason's key
+READY = 32_768  # reasons kept for reuse
 CART_ADD = ACTION_CODE["cart_add"]
 
 # Which reason a ranker's term stands for. A term that is not here (price fit, fatigue) changes scores silently.
@@ -118,17 +121,21 @@ def code_of(term: str) -> int:
 
 @njit(cache=True, nogil=True)
 def read_reasons(
-    rows: I4, seeds: I4, trace: F4, term_code: I1, term_source: I1, action: I1, n_seeds: int,
-    total: F8, lead: I4, out: I4,
+    rows: I4, items: I4, seeds: I4, trace: F4, term_code: I1, term_source: I1, own: I4, action: I1, n_seeds: int,
+    hour: int, region: int, category: I4, brand: I4, total: F8, subject: I4, out: I8,
 ) -> None:  # fmt: skip
-    """out[k] = (code, share in thousandths, seed) x MOST, code -1 = no more. Scratch by code: ``total``, ``lead``.
+    """out[k] = up to MOST keys, -1 = no more. Scratch by code: ``total``, ``subject``.
 
-    ``trace`` [k, terms] belongs to ``rows`` [k], which index ``seeds`` [m, sources].
+    ``trace`` [k, terms] belongs to ``rows`` [k], which index ``items`` [m] and ``seeds`` [m, sources]. A key packs
+    code, share in percent and subject: a dense item, category, brand or region, or an hour, as the code says.
     """
     for k in range(rows.shape[0]):
         row = rows[k]
         total[:] = 0.0
-        lead[:] = -1
+        subject[:] = -1
+        subject[POPULAR_HERE], subject[POPULAR_AT_THIS_HOUR] = region, hour
+        subject[FAVOURITE_CATEGORY] = subject[POPULAR_IN_CATEGORY] = category[items[row]]
+        subject[FAVOURITE_BRAND] = brand[items[row]]
         whole = 0.0
         for t in range(trace.shape[1]):
             part = trace[k, t]
@@ -143,7 +150,7 @@ def read_reasons(
                 if 0 <= seed < n_seeds:
                     if code == YOUR_HISTORY and action[seed] == CART_ADD:
                         code = IN_YOUR_CART
-                    lead[code] = seed
+                    subject[code] = own[seed]
             total[code] += part
         for place in range(MOST):
             best = 0
@@ -151,67 +158,57 @@ def read_reasons(
                 if total[code] > total[best]:
                     best = code
             if total[best] <= 0.0 or (place > 0 and total[best] < LEAST_SHARE * whole):
-                out[k, 3 * place] = -1
+                out[k, place] = -1
                 break
-            out[k, 3 * place] = best
-            out[k, 3 * place + 1] = int(1000.0 * total[best] / whole + 0.5)
-            out[k, 3 * place + 2] = lead[best]
+            percent = int(100.0 * total[best] / whole + 0.5)
+            out[k, place] = ((best << SHARE_BITS | percent) << SUBJECT_BITS) | (subject[best] + 1)
             total[best] = 0.0
 
 
 class Reasons:
-    """Explains slates scored by one ranker."""
+    """Explains slates scored by one ranker over one state."""
 
-    def __init__(self, sources: Sequence[str], terms: Sequence[str], catalogue: Labels) -> None:
+    def __init__(
+        self, sources: Sequence[str], terms: Sequence[str], catalogue: Labels,
+        region_name: Callable[[int], str] | None = None,
+    ) -> None:  # fmt: skip
         """``sources``: names of the columns of candidates; ``terms``: what the columns of the trace are."""
         self._catalogue = catalogue
+        self._region_name = region_name
         self._term_code: I1 = np.array([code_of(term) for term in terms], np.int8)
         self._term_source: I1 = np.array(
             [sources.index(t[4:]) if t.startswith("src:") and t[4:] in sources else -1 for t in terms], np.int8
         )
-        self._category_names: dict[int, str] = {}
+        self._ready: dict[int, Reason] = {}
         self._total: F8 = np.zeros(len(CODES))
-        self._lead: I4 = np.zeros(len(CODES), np.int32)
-        self._out: I4 = np.zeros((64, 3 * MOST), np.int32)
+        self._subject: I4 = np.zeros(len(CODES), np.int32)
+        self._out: I8 = np.zeros((64, MOST), np.int64)
 
     def explain(
         self, interest: Interest, rows: I4, items: I4, seeds: I4, trace: F4, item_name: Callable[[int], str],
-        *, pinned: U1 | None = None, promoted: U1 | None = None, values: Mapping[str, str] | None = None,
+        *, pinned: U1 | None = None, promoted: U1 | None = None,
     ) -> list[list[Reason]]:  # fmt: skip
         """Up to three reasons for each placed row, strongest first; what the shop did comes before that.
 
         ``rows`` [k] index the candidates' ``items`` [m] and ``seeds`` [m, sources]; ``trace`` [k, terms], ``pinned``
-        [k] and ``promoted`` [k] go with ``rows``. ``values``: words for codes of the moment, such as the region's name.
+        [k] and ``promoted`` [k] go with ``rows``. ``item_name`` turns a dense item into its id.
         """
         k = rows.shape[0]
         self._out = grown(self._out, k, 0)
-        read_reasons(
-            rows, seeds, trace, self._term_code, self._term_source, interest.action, interest.n_seeds,
-            self._total, self._lead, self._out,
-        )  # fmt: skip
-        placed = items[rows]
         have = self._catalogue
+        read_reasons(
+            rows, items, seeds, trace, self._term_code, self._term_source, interest.seeds, interest.action,
+            interest.n_seeds, interest.hour, interest.region, have.category, have.brand,
+            self._total, self._subject, self._out,
+        )  # fmt: skip
+        ready = self._ready
         said: list[list[Reason]] = []
-        names: dict[int, str] = {}  # of the shopper's own items, by seed
-        for triples, category, brand in zip(
-            self._out[:k].tolist(), have.category[placed].tolist(), have.brand[placed].tolist(), strict=True
-        ):
+        for keys in self._out[:k].tolist():
             reasons: list[Reason] = []
-            for at in range(0, 3 * MOST, 3):
-                code = triples[at]
-                if code < 0:
+            for key in keys:
+                if key < 0:
                     break
-                seed = triples[at + 2]
-                if seed >= 0 and seed not in names:
-                    names[seed] = item_name(int(interest.seeds[seed]))
-                value = None
-                if code in OF_CATEGORY:
-                    value = self._category(category)
-                elif code in OF_BRAND:
-                    value = have.brands.name(brand) if brand >= 0 else None
-                elif values is not None:
-                    value = values.get(CODES[code])
-                reasons.append(Reason(CODES[code], triples[at + 1] / 1000, names.get(seed), value))
+                reasons.append(ready.get(key) or self._make(key, item_name))
             said.append(reasons)
         for flags, name in ((promoted, "promoted"), (pinned, "pinned")):
             if flags is not None:
@@ -219,14 +216,31 @@ class Reasons:
                     said[place] = [Reason(name), *said[place]][:MOST]
         return said
 
-    def _category(self, category: int) -> str | None:
-        """What people call a leaf category: the last part of its path."""
-        if category < 0:
-            return None
-        name = self._category_names.get(category)
-        if name is None:
-            name = self._category_names[category] = self._catalogue.category_path(category)[-1]
-        return name
+    def _make(self, key: int, item_name: Callable[[int], str]) -> Reason:
+        """The record of a key, kept for the next slate that says the same."""
+        code, percent, subject = unpacked(key)
+        item_id = value = None
+        if subject >= 0:
+            if code in (FAVOURITE_CATEGORY, POPULAR_IN_CATEGORY):
+                value = self._catalogue.category_path(subject)[-1]  # what people call it: the last part of the path
+            elif code == FAVOURITE_BRAND:
+                value = self._catalogue.brands.name(subject)
+            elif code == POPULAR_AT_THIS_HOUR:
+                value = str(subject)
+            elif code == POPULAR_HERE:
+                value = self._region_name(subject) if self._region_name else None
+            else:
+                item_id = item_name(subject)
+        if len(self._ready) >= READY:
+            self._ready.clear()
+        made = self._ready[key] = Reason(CODES[code], percent / 100, item_id, value)
+        return made
+
+
+def unpacked(key: int) -> tuple[int, int, int]:
+    """Code, percent and subject (-1 = none) of a key."""
+    head, subject = key >> SUBJECT_BITS, key & ((1 << SUBJECT_BITS) - 1)
+    return head >> SHARE_BITS, head & ((1 << SHARE_BITS) - 1), subject - 1
 
 
 def text(reason: Reason, title_of: Callable[[str], str], language: str = "en") -> str:
