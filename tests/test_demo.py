@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from shop import served_shop
 
 from endcap.bench.served import free_port
 from endcap.data.online_retail import load_items
 from endcap.demo import check, prepare
 from endcap.types import Query
+from served import serving
 
 NEWEST = 25_000
 
@@ -23,8 +23,9 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shop(directory: Path) -> Iterator[str]:
-    with served_shop(directory, NEWEST) as url:
-        yield url
+    prepare(directory, newest=NEWEST).close()
+    with serving(directory) as served:
+        yield served.url
 
 
 def test_the_headless_shopper_sees_every_promise_kept(shop: str) -> None:

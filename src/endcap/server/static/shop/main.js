@@ -22,7 +22,7 @@ function Shop() {
         <${Link} to=${toHome()} class="logo"><span class="logo-name">${t("shop.name")}</span> <span class="logo-kind">${t("shop.kind")}</span></${Link}>
         <${SearchBox} />
         <button type="button" class="top-button" aria-expanded=${open} aria-controls="panel" onClick=${() => setOpen(!open)}><${PulseGlyph} /><span>${t("panel.open")}</span></button>
-        <${Link} to=${toCart()} class="top-button" aria-label=${t("nav.cart.count", { n: cartCount.value })}><${CartGlyph} /><span>${t("nav.cart")}</span>${cartCount.value > 0 && html`<b>${cartCount.value}</b>`}</${Link}>
+        <${Link} to=${toCart()} class="top-button"><${CartGlyph} /><span>${t("nav.cart")}</span>${cartCount.value > 0 && html` <b>${cartCount.value}</b>`}</${Link}>
       </div>
       <nav class="aisles" aria-label=${t("nav.departments")}><ul>${departments.value.map(({ name }) => html`<li key=${name}><${Link} to=${toDepartment(name)} aria-current=${page === "department" && route.value.id === name ? "page" : null}>${name}</${Link}></li>`)}</ul></nav>
     </header>

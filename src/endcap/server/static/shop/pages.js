@@ -55,7 +55,7 @@ const FACES = {
   "Stationery and Gift Wrap": /pencils/i,
   "Lighting and Candles": /lantern/i,
   "Bags and Travel": /handbag/i,
-  Seasonal: /bauble/i,
+  Seasonal: /christmas|bauble/i,
   "Toys and Children": /teddy/i,
   Party: /bunting/i,
   Garden: /watering can/i,
@@ -64,7 +64,8 @@ const FACES = {
 
 function faceOf(/** @type {string} */ department) {
   const own = [...items.values()].filter((item) => item.categories?.[0]?.[0] === department);
-  return own.find((item) => item.color && FACES[department]?.test(item.title ?? "")) ?? own[0];
+  const plain = own.filter((item) => ["red", "pink", "blue", "green"].includes(item.color ?? "") && item.attributes?.motif !== "skull");
+  return plain.find((item) => FACES[department]?.test(item.title ?? "")) ?? own.find((item) => FACES[department]?.test(item.title ?? "")) ?? own[0];
 }
 
 export function Department() {
