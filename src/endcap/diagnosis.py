@@ -35,8 +35,8 @@ def findings(recommender: Recommender, query: Query, t_ms: int, item_id: str | N
     found = list(of_the_shop(recommender, ask)) + list(of_the_shopper(recommender, ask))
     found += list(of_the_query(recommender, ask))
     if not found:
-        seeds = ask.interest.n_seeds
-        found = [Finding(code="personal", message=f"the list is personal: it starts from {seeds} items of this shopper")]
+        message = f"the list is personal: it starts from {ask.interest.n_seeds} items of this shopper"
+        found = [Finding(code="personal", message=message)]
     return found
 
 

@@ -4,9 +4,9 @@
     recommend(query): read interest -> retrieve -> filter -> score -> compose -> guard          (never writes)
     serve(query):     recommend, then the impression is observed like any other event
 
-``Engine`` wires and nothing else: the write side's meaning is in ``State``, the read side's in ``Recommender``. Everything
-that touches folded state holds one lock; kernels are short, so one thread at a time is the fastest arrangement in one
-process. Commits wait for the disk on the writer's thread, outside the lock.
+``Engine`` wires and nothing else: the write side's meaning is in ``State``, the read side's in ``Recommender``.
+Everything that touches folded state holds one lock; kernels are short, so one thread at a time is the fastest
+arrangement in one process. Commits wait for the disk on the writer's thread, outside the lock.
 """
 
 from __future__ import annotations
@@ -262,9 +262,9 @@ class Engine:
         return record
 
     def items(self, after: str | None = None, n: int = 100) -> list[Item]:
-        """Catalogue records in order of first appearance, a page at a time; ``after`` is the last id of the page before.
+        """Catalogue records in order of first appearance, a page at a time.
 
-        ``NotFound`` when ``after`` is unknown.
+        ``after`` is the last id of the page before; ``NotFound`` when it is unknown.
         """
         with self._lock:
             state, found = self.state, list[Item]()
@@ -308,7 +308,7 @@ class Engine:
     def similar_users(self, user_id: str, n: int = 10) -> list[UserNeighbour]:
         """Known users with the most similar histories."""
         with self._lock:
-            return self._recommender.similar_users(user_id, n, self.runtime.now())
+            return self._recommender.similar_users(user_id, n)
 
     # ------------------------------------------------------------ people's rights
 

@@ -38,9 +38,12 @@ class EventLog(Protocol):
 class Refused(Protocol):
     """A record that was not taken, as the quarantine keeps it."""
 
-    refusal: Refusal
-    raw: bytes
-    received_at: int
+    @property
+    def refusal(self) -> Refusal: ...
+    @property
+    def raw(self) -> bytes: ...
+    @property
+    def received_at(self) -> int: ...
 
 
 class Snapshotter(Protocol):
@@ -78,7 +81,8 @@ class Feature(Protocol):
 class Source(Protocol):
     """Proposes candidates."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def retrieve(self, interest: Interest, into: Candidates, column: int, n: int) -> None:
         """Add about ``n`` items with positive scores to ``into`` under ``column``."""

@@ -110,7 +110,7 @@ class Recommender:
         slate = self.choose(ask, request_id)
         if self.is_short(ask, slate):
             self.propose_fallback(ask)
-            slate = self.choose(ask, request_id)
+            slate = self.choose(ask, request_id, caps=False)
         return slate
 
     def understand(self, query: Query, t_ms: int) -> Ask:
@@ -154,7 +154,7 @@ class Recommender:
             keep=keep, blocked=ask.rules.blocked(),
         )  # fmt: skip
 
-    def choose(self, ask: Ask, request_id: str) -> Slate:
+    def choose(self, ask: Ask, request_id: str, *, caps: bool = True) -> Slate:
         """Score what was retrieved, compose, check once more, and say how it came about."""
         n_rows, placement = len(self.candidates), ask.placement
         items = self.candidates.items[:n_rows]
@@ -168,7 +168,8 @@ class Recommender:
         def compose(may: U1) -> I4:
             return self.composer.compose(
                 items, scores, may, ask.n, diversity=placement.diversity,
-                category_cap=placement.category_cap, brand_cap=placement.brand_cap, pins=pins,
+                category_cap=placement.category_cap if caps else 0, brand_cap=placement.brand_cap if caps else 0,
+                pins=pins,
             )  # fmt: skip
 
         chosen = fill(self.guard, items, keep, ask.n, compose).copy()
@@ -192,7 +193,10 @@ class Recommender:
     # ------------------------------------------------------------ fallbacks
 
     def is_short(self, ask: Ask, slate: Slate) -> bool:
-        """Whether the ladder's next rung must help: nothing found, or a surface that is always full is not."""
+        """Whether the ladder's next rung must help: nothing found, or a surface that is always full is not.
+
+        On that rung the caps on categories and brands do not hold: a full shelf matters more than a varied one.
+        """
         found = len(slate.items)
         return found == 0 or (found < ask.n and "popular" in ask.placement.sources)
 
@@ -318,13 +322,12 @@ class Recommender:
             personalization=ask.interest.personalized, offset=self.state.offset,
         )  # fmt: skip
 
-    def similar_users(self, user_id: str, n: int, t_ms: int) -> list[UserNeighbour]:
+    def similar_users(self, user_id: str, n: int) -> list[UserNeighbour]:
         """Known users with the most similar histories; anonymous visitors are left out."""
         dense = self.state.users.get("u" + user_id)
         if dense < 0:
             raise NotFound(f"no user {user_id[:80]!r}: no record and no event so far")
-        interest = self.interests.read(dense, t_ms // 1000)
-        users, similarity, shared = self.state.neighbours.similar_users(interest, n)
+        users, similarity, shared = self.state.neighbours.similar_users(dense, n)
         named = ((self.state.users.name(u), s, k) for u, s, k in zip(users, similarity, shared, strict=True))
         return [UserNeighbour(name[1:], float(s), int(k)) for name, s, k in named if name.startswith("u")]
 

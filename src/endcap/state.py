@@ -9,7 +9,9 @@ event is a fold of one; a replay is folds of many thousands; the result is the s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+
+import numpy as np
 
 from endcap.config import Config
 from endcap.features.catalogue import Catalogue
@@ -39,7 +41,7 @@ class State:
         self.identity = Identity()
         self.builder = BatchBuilder(self.users, self.items, self.regions, self.identity, config.clean)
         self.cleaner = Cleaner(config.clean)
-        self.catalogue = Catalogue(self.items)
+        self.catalogue = Catalogue(self.items, config.catalogue)
         self.people = People()
         self.histories = Histories(config.covisit)
         self.counters = Counters()
@@ -101,7 +103,10 @@ class State:
         if isinstance(event, ItemChange):
             item = self.items.intern(event.item_id)
             self._make_room()
-            self.catalogue.put(item, event.item, event.ts)
+            catalogue = self.catalogue
+            catalogue.put(item, event.item, event.ts)
+            self.counters.recategorise(np.array([item], np.int32), catalogue.category, catalogue.top_category)
+            self.cleaner.catalogue_price(item, event.item.price if event.item else None)
         elif isinstance(event, UserChange):
             user = self.users.intern("u" + event.user_id)
             self.people.put(user, event.user)
@@ -113,6 +118,7 @@ class State:
         self._make_room()
         if self.identity.link(link.anon, link.user):
             self.cleaner.merge(link.anon, link.user)
+            self.neighbours.merge(link.anon, link.user)  # before the ring moves: it says where to look
             self.histories.merge(link.anon, link.user)
 
     def anon_ids(self, user_id: str) -> list[str]:
@@ -152,9 +158,9 @@ class State:
     def load(self, offset: int, named: Arrays) -> None:
         """The inverse of ``arrays``."""
         for name, ids in self.ids().items():
-            ids.load(dict(_under(name, named)))
+            ids.load(under(name, named))
         for name, part in self.parts().items():
-            part.load(dict(_under(name, named)))
+            part.load(under(name, named))
         self._room_users = self._room_items = 0
         self._make_room()
         self.offset = offset
@@ -168,7 +174,6 @@ class State:
         return digest.hexdigest()
 
 
-def _under(prefix: str, named: Arrays) -> Iterator[tuple[str, Arrays]]:
-    for key, value in named.items():
-        if key.startswith(prefix + "."):
-            yield key[len(prefix) + 1 :], value  # type: ignore[misc]  # mypy sees Arrays' value type as Any
+def under(prefix: str, named: Arrays) -> Arrays:
+    """The arrays of one part, by their own names."""
+    return {key[len(prefix) + 1 :]: value for key, value in named.items() if key.startswith(prefix + ".")}

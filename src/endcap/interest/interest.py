@@ -27,8 +27,9 @@ from typing import Protocol
 
 import numpy as np
 
+from endcap.blocks import Blocks
 from endcap.config import InterestConfig
-from endcap.interest.ring import N_OUT, RANK_WEIGHT, read_interest
+from endcap.interest import ring
 from endcap.types import (
     F4,
     F8,
@@ -45,17 +46,10 @@ from endcap.types import (
 )
 
 
-class Places(Protocol):
-    """Where each user's entries are in the pools."""
-
-    start: I8
-    length: I4
-
-
 class Rings(Protocol):
     """The last interactions of every user: pools sorted by time within a user, and how many there ever were."""
 
-    blocks: Places
+    blocks: Blocks
     item: I4
     at_s: U4
     action: I1
@@ -96,22 +90,20 @@ class Catalogue(Shelves, TagNames, Protocol):
     """Columns and names."""
 
 
-def empty_interest() -> Interest:
-    """Room for one interest, nothing known."""
-
-    def ints() -> I4:
-        return np.full(MAX_TAGS, -1, np.int32)
-
-    def shares() -> F4:
-        return np.zeros(MAX_TAGS, np.float32)
-
+def empty_interest(ints: I4 | None = None, floats: F4 | None = None) -> Interest:
+    """Room for one interest, nothing known. Its arrays are rows of the kernel's blocks, given or new."""
+    ints = np.full((5, MAX_SEEDS), -1, np.int32) if ints is None else ints
+    floats = np.zeros((5, MAX_SEEDS), np.float32) if floats is None else floats
     return Interest(
         user=-1, t_s=0, n_seeds=0, n_session=0, session=-1,
-        seeds=np.zeros(MAX_SEEDS, np.int32), weight=np.zeros(MAX_SEEDS, np.float32),
-        age_s=np.zeros(MAX_SEEDS, np.int32), action=np.zeros(MAX_SEEDS, np.int8), n_context=0,
-        categories=ints(), category_short=shares(), category_long=shares(),
-        brands=ints(), brand_short=shares(), brand_long=shares(),
+        seeds=ints[ring.SEEDS], weight=floats[ring.WEIGHT], age_s=ints[ring.AGE],
+        action=np.zeros(MAX_SEEDS, np.int8), n_context=0,
+        categories=ints[ring.CATEGORIES, :MAX_TAGS], category_short=floats[ring.CATEGORY_SHORT, :MAX_TAGS],
+        category_long=floats[ring.CATEGORY_LONG, :MAX_TAGS],
+        brands=ints[ring.BRANDS, :MAX_TAGS], brand_short=floats[ring.BRAND_SHORT, :MAX_TAGS],
+        brand_long=floats[ring.BRAND_LONG, :MAX_TAGS],
         price_mean=math.nan, price_sd=math.nan, hour=-1, device=0, region=-1, personalized=True, n_events=0,
+        hidden=ints[ring.HIDDEN],
     )  # fmt: skip
 
 
@@ -128,11 +120,13 @@ class InterestReader:
         self._half_life_s = config.half_life_h * 3_600.0
         self._long_half_life_s = config.long_half_life_d * 86_400.0
         self._floor = config.floor
-        self._scratch: F8 = np.zeros((7, MAX_SEEDS))
-        self._tags: I4 = np.zeros((2, MAX_SEEDS), np.int32)
-        self._counts: I8 = np.zeros(N_OUT, np.int64)
-        self._price: F8 = np.zeros(2)
-        self._interest = empty_interest()
+        self._scratch: F8 = np.zeros((ring.N_SCRATCH, MAX_SEEDS))
+        self._tags: I4 = np.zeros((3, MAX_SEEDS), np.int32)
+        self._table: I4 = np.zeros((3, 2, ring.SLOTS), np.int32)
+        self._answers: F8 = np.zeros(ring.N_ANSWERS)
+        self._ints: I4 = np.full((5, MAX_SEEDS), -1, np.int32)
+        self._floats: F4 = np.zeros((5, MAX_SEEDS), np.float32)
+        self._interest = empty_interest(self._ints, self._floats)
 
     def read(
         self, user: int, t_s: int, context: Sequence[int] = (),
@@ -145,7 +139,7 @@ class InterestReader:
         """
         into, histories = self._interest, self._histories
         n_context = 0
-        for item in dict.fromkeys(context):
+        for item in dict.fromkeys(context) if context else ():
             if item >= 0 and n_context < MAX_SEEDS // 2:
                 into.seeds[n_context] = item
                 n_context += 1
@@ -154,21 +148,18 @@ class InterestReader:
         length = int(histories.blocks.length[user]) if known else 0
         session, session_from = self._running(user, t_s) if known else (-1, t_s + 1)
         shelves = self._catalogue
-        read_interest(
+        ring.read_interest(
             start, length, t_s, session_from, self._gap_s,
             self._half_life_s, self._long_half_life_s, self._floor, n_context,
-            histories.item, histories.at_s, histories.action, RANK_WEIGHT,
+            histories.item, histories.at_s, histories.action, ring.RANK_WEIGHT,
             shelves.category, shelves.brand, shelves.log_price,
-            into.seeds, into.weight, into.age_s, into.action, into.hidden,
-            into.categories, into.category_short, into.category_long, into.brands, into.brand_short, into.brand_long,
-            self._scratch, self._tags, self._counts, self._price,
+            self._ints, self._floats, into.action, self._scratch, self._tags, self._table, self._answers,
         )  # fmt: skip
-        n_seeds, n_session, n_later, n_hidden = self._counts.tolist()
+        n_seeds, n_session, n_later, n_hidden, into.price_mean, into.price_sd = self._answers.tolist()
         into.user, into.t_s, into.session, into.n_context = user if known else -1, t_s, session, n_context
-        into.n_seeds, into.n_session, into.n_hidden = n_seeds, n_session, n_hidden
-        into.price_mean, into.price_sd = self._price.tolist()
+        into.n_seeds, into.n_session, into.n_hidden = int(n_seeds), int(n_session), int(n_hidden)
         into.hour, into.device, into.region, into.personalized = hour, device, region, personalized
-        into.n_events = max(0, int(histories.count[user]) - n_later) if known else 0
+        into.n_events = max(0, int(histories.count[user] - n_later)) if known else 0
         return into
 
     def _running(self, user: int, t_s: int) -> tuple[int, int]:

@@ -31,6 +31,7 @@ from typing import ClassVar, Literal, Protocol
 import numpy as np
 from numba import njit
 
+from endcap.blocks import Blocks
 from endcap.candidates import Candidates, add
 from endcap.topn import LIMIT, N_SIZES, RowMap, best, key_id, key_score, ranked
 from endcap.types import F4, I4, I8, U4, Interest
@@ -48,18 +49,10 @@ RANK = 1  # of the table of items, beside ITEM: place among the selected, -1 = n
 INVERSE, TOTAL = 2, 3  # of the sums, after both views' votes: 1 / sqrt(mass + SHRINK), score
 
 
-class Places(Protocol):
-    """Where each item's neighbours are in the pools."""
-
-    start: I8
-    length: I4
-    max_cap: int
-
-
 class Neighbours(Protocol):
     """Co-visitation counts; see features/covisit.py."""
 
-    blocks: Places
+    blocks: Blocks
     other: I4
     weight: F4
     at_s: U4

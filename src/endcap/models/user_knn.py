@@ -42,17 +42,10 @@ TOTAL, HELD = 0, 1  # of its sums: score so far, what the last neighbour added
 ID, SHARED = 0, 1  # columns of the table of users
 
 
-class Places(Protocol):
-    """Where each user's entries are in the pools."""
-
-    start: I8
-    length: I4
-
-
 class Rings(Protocol):
     """The last interactions of every user; see features/histories.py."""
 
-    blocks: Places
+    blocks: Blocks
     item: I4
     at_s: U4
     action: I1
