@@ -81,7 +81,7 @@ def fade(factors: F8, newer_s: int, older_s: int) -> float:
 @njit(cache=True, nogil=True, inline="always")
 def total(v: float, n: float, t: float, b: float) -> float:
     """What a neighbour is worth when places are scarce."""
-    return v + n + BUYING * (t + b)
+    return BUYING * t + BUYING * b + v + n  # in this order all sums are of float64, whatever comes in
 
 
 @njit(cache=True, nogil=True, inline="always")

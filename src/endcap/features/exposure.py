@@ -147,7 +147,7 @@ class Exposure:
         give(blocks.start, blocks.length, blocks.cap, anon, blocks.free, blocks.n_free)
 
     def read(self, user: int, items: I4, t_s: int, out: F4) -> None:
-        """Fill ``out`` float32 [n, 1]: how often each of ``items`` was shown in vain, faded. Nobody (-1) gives zeros."""
+        """Fill ``out`` float32 [n, 1]: how often each item was shown in vain, faded. Nobody (-1) gives zeros."""
         if user < 0:
             out[: items.shape[0]] = 0.0
         else:
