@@ -19,18 +19,23 @@ from endcap.engine import Engine
 from endcap.server.metrics import Latency, Metrics
 from endcap.server.requestlog import LINES_PER_S, RequestLog
 from endcap.types import Ack, Refusal, Slate
-from served import Served, error_of, serving, view
+from served import error_of, serving, view
 
 
-def test_metrics_count_what_happened_with_bounded_labels(served: Served) -> None:
-    for n in range(30):
-        served.client.get(f"/nothing/{n}")
-        served.client.post("/v1/recommend", json={"placement": f"made-up-{n}"})
-    text = served.client.get("/metrics").text
+def test_metrics_count_what_happened_with_bounded_labels(tmp_path: Path) -> None:
+    with serving(tmp_path) as running:
+        running.send(view("a", "lamp"), view("a", "lamp", type="gaze"))
+        running.slate(anon_id="a")
+        for n in range(30):
+            running.client.get(f"/nothing/{n}")
+            running.client.post("/v1/recommend", json={"placement": f"made-up-{n}"})
+        text = running.client.get("/metrics").text
     assert 'endcap_slates_total{placement="home",rung=' in text
-    assert 'endcap_events_total{result="accepted"}' in text
-    assert 'endcap_refused_total{code="unknown_type"}' in text
-    assert 'endcap_requests_total{route="none",status="404"}' in text
+    assert 'endcap_events_total{result="accepted"} 1.0' in text
+    assert 'endcap_refused_total{code="unknown_type"} 1.0' in text
+    assert 'endcap_requests_total{route="none",status="404"} 30.0' in text
+    assert "endcap_log_offset 1.0" in text
+    assert 'endcap_cleaned_total{rule="bot"} 0.0' in text
     assert "process_resident_memory_bytes" in text
     assert "made-up" not in text
     assert "/nothing/" not in text
