@@ -35,7 +35,6 @@ from endcap.types import (
     F8,
     I1,
     I4,
-    I8,
     MAX_SEEDS,
     MAX_TAGS,
     U4,
