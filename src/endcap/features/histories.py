@@ -91,6 +91,13 @@ def put(
 
 
 @njit(cache=True, nogil=True)
+def wipe(base: int, n: int, items: I4, times: U4, actions: I1) -> None:
+    """Memory that no list uses holds nothing of anybody."""
+    for k in range(base, base + n):
+        items[k], times[k], actions[k] = 0, 0, 0
+
+
+@njit(cache=True, nogil=True)
 def make_room(
     u: int, start: I8, length: I4, cap: I4, items: I4, times: U4, actions: I1, tail: I8, free: I8, n_free: I8
 ) -> bool:
@@ -98,10 +105,10 @@ def make_room(
     place = take(start, cap, u, tail, free, n_free, items.shape[0])
     if place < 0:
         return False
+    old = start[u]
     for k in range(length[u]):
-        items[place + k] = items[start[u] + k]
-        times[place + k] = times[start[u] + k]
-        actions[place + k] = actions[start[u] + k]
+        items[place + k], times[place + k], actions[place + k] = items[old + k], times[old + k], actions[old + k]
+    wipe(old, length[u], items, times, actions)
     start[u] = place
     return True
 
@@ -212,6 +219,7 @@ def join(
             at -= 1
         if at > 0 or length[user] < CAPACITY:
             put(at, user, items[k], times[k], actions[k], start, length, items, times, actions)
+    wipe(start[anon], length[anon], items, times, actions)
     count[user] += count[anon]
     count[anon] = 0
     give(start, length, cap, anon, free, n_free)
@@ -266,15 +274,12 @@ class Histories:
             self._enlarge_pool()
 
     def clear(self, user: int) -> None:
-        """Forget what ``user`` did. Their block is overwritten, so that not even unused memory remembers them."""
+        """Forget what ``user`` did, in unused memory too."""
         blocks = self.blocks
-        if user >= self.count.shape[0]:
-            return
-        if blocks.cap[user] > 0:
-            held = slice(int(blocks.start[user]), int(blocks.start[user] + blocks.cap[user]))
-            self.item[held], self.at_s[held], self.action[held] = 0, 0, 0
-        give(blocks.start, blocks.length, blocks.cap, user, blocks.free, blocks.n_free)
-        self.count[user] = 0
+        if user < self.count.shape[0]:
+            wipe(int(blocks.start[user]), int(blocks.length[user]), self.item, self.at_s, self.action)
+            give(blocks.start, blocks.length, blocks.cap, user, blocks.free, blocks.n_free)
+            self.count[user] = 0
 
     def _enlarge_pool(self) -> None:
         n = self.item.shape[0] + CAPACITY
