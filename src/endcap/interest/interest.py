@@ -142,36 +142,22 @@ class InterestReader:
             if item >= 0 and n_context < MAX_SEEDS // 2:
                 into.seeds[n_context] = item
                 n_context += 1
-        known = personalized and 0 <= user < histories.blocks.start.shape[0]
-        start = int(histories.blocks.start[user]) if known else 0
-        length = int(histories.blocks.length[user]) if known else 0
-        session, session_from = self._running(user, t_s) if known else (-1, t_s + 1)
-        shelves = self._catalogue
+        known = personalized and 0 <= user < histories.count.shape[0]
+        into.user = user if known else -1
+        shelves, sessions, blocks = self._catalogue, self._sessions, histories.blocks
         ring.read_interest(
-            start, length, t_s, session_from, self._gap_s,
-            self._half_life_s, self._long_half_life_s, self._floor, n_context,
+            into.user, t_s, self._gap_s, self._half_life_s, self._long_half_life_s, self._floor, n_context,
+            blocks.start, blocks.length, histories.count, sessions.last_s, sessions.session, sessions.session_start_s,
             histories.item, histories.at_s, histories.action, ring.RANK_WEIGHT,
             shelves.category, shelves.brand, shelves.log_price,
             self._ints, self._floats, into.action, self._scratch, self._tags, self._table, self._answers,
         )  # fmt: skip
-        n_seeds, n_session, n_later, n_hidden, into.price_mean, into.price_sd = self._answers.tolist()
-        into.user, into.t_s, into.session, into.n_context = user if known else -1, t_s, session, n_context
-        into.n_seeds, into.n_session, into.n_hidden = int(n_seeds), int(n_session), int(n_hidden)
+        numbers = self._answers.tolist()
+        into.n_seeds, into.n_session, into.n_hidden, into.n_events, into.session = map(int, numbers[:5])
+        into.price_mean, into.price_sd = numbers[5:]
+        into.t_s, into.n_context = t_s, n_context
         into.hour, into.device, into.region, into.personalized = hour, device, region, personalized
-        into.n_events = max(0, int(histories.count[user] - n_later)) if known else 0
         return into
-
-    def _running(self, user: int, t_s: int) -> tuple[int, int]:
-        """Number and start of the session that runs at ``t_s``; (-1, later than t_s) when none does."""
-        sessions = self._sessions
-        if user >= sessions.last_s.shape[0]:
-            return -1, t_s + 1
-        last_s = int(sessions.last_s[user])
-        if last_s > t_s:
-            return -1, -1  # the state is of a later moment: the kernel finds the session in the ring
-        if last_s == 0 or t_s - last_s > self._gap_s:
-            return -1, t_s + 1
-        return int(sessions.session[user]), int(sessions.session_start_s[user])
 
     def view(
         self, interest: Interest, item_name: Callable[[int], str],

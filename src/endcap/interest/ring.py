@@ -16,7 +16,7 @@ import math
 import numpy as np
 from numba import njit
 
-from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, F8, I1, I4, MAX_SEEDS, MAX_TAGS, U4
+from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, F8, I1, I4, I8, MAX_SEEDS, MAX_TAGS, U4
 
 LN2 = math.log(2.0)
 RING = 64
@@ -35,7 +35,7 @@ WISHLIST_ADD = ACTION_CODE["wishlist_add"]
 SEEDS, AGE, HIDDEN, CATEGORIES, BRANDS = range(5)
 WEIGHT, CATEGORY_SHORT, CATEGORY_LONG, BRAND_SHORT, BRAND_LONG = range(5)
 TOTAL, SESSION, LONG, CATEGORY_S, CATEGORY_L, BRAND_S, BRAND_L, N_SCRATCH = range(8)
-N_SEEDS, N_SESSION, N_LATER, N_HIDDEN, PRICE_MEAN, PRICE_SD, N_ANSWERS = range(7)
+N_SEEDS, N_SESSION, N_HIDDEN, N_EVENTS, SESSION_NUMBER, PRICE_MEAN, PRICE_SD, N_ANSWERS = range(8)
 
 # RANK_WEIGHT[n, j]: weight of the j-th newest (0 = newest) of n events.
 RANK_WEIGHT: F4 = np.ones((RING + 1, RING), np.float32)
@@ -196,17 +196,41 @@ def drop_unwanted(n_context: int, ints: I4, floats: F4, step: I1, scratch: F8, a
     answers[N_SESSION] = kept_session
 
 
+@njit(cache=True, nogil=True, forceinline=True)
+def session_start(
+    user: int, newest: int, start: int, t_s: int, gap_s: int, at_s: U4, last_s: U4, session: I4, session_start_s: U4,
+    answers: F8,
+) -> int:  # fmt: skip
+    """Start of the session that runs at ``t_s``, epoch s; later than ``t_s`` when none does.
+
+    When the session state is of a later moment (law L9), the session is the run of entries without a long pause.
+    """
+    answers[SESSION_NUMBER] = -1
+    if user >= last_s.shape[0] or last_s[user] == 0:
+        return t_s + 1
+    if last_s[user] <= t_s:
+        if t_s - int(last_s[user]) > gap_s:
+            return t_s + 1
+        answers[SESSION_NUMBER] = session[user]
+        return int(session_start_s[user])
+    since, previous = t_s + 1, t_s
+    for entry in range(newest, start - 1, -1):
+        if previous - int(at_s[entry]) > gap_s:
+            break
+        since = previous = int(at_s[entry])
+    return since
+
+
 @njit(cache=True, nogil=True)
 def read_interest(
-    start: int, length: int, t_s: int, session_from: int, gap_s: int,
-    half_life_s: float, long_half_life_s: float, floor: float, n_context: int,
+    user: int, t_s: int, gap_s: int, half_life_s: float, long_half_life_s: float, floor: float, n_context: int,
+    starts: I8, lengths: I4, ever: I4, last_s: U4, session: I4, session_start_s: U4,
     item: I4, at_s: U4, action: I1, rank_weight: F4, category: I4, brand: I4, log_price: F4,
     ints: I4, floats: F4, step: I1, scratch: F8, tags: I4, table: I4, answers: F8,
 ) -> None:  # fmt: skip
-    """Fill one interest. ``ints[SEEDS, :n_context]`` hold the query's own items; ``length`` 0 reads no profile.
+    """Fill one interest. ``ints[SEEDS, :n_context]`` hold the query's own items; ``user`` -1 reads no profile.
 
-    ``session_from``: start of the running session, epoch s; -1 = find it from pauses of at most ``gap_s``; later than
-    ``t_s`` = none is running. Scratch: ``scratch`` [N_SCRATCH, MAX_SEEDS], ``tags`` [3, MAX_SEEDS], ``table``.
+    Scratch: ``scratch`` [N_SCRATCH, MAX_SEEDS], ``tags`` [3, MAX_SEEDS], ``table``.
     """
     table[:, 0, :] = 0
     for k in range(n_context):
@@ -215,18 +239,18 @@ def read_interest(
         table[0, 1, slot] = k
         ints[AGE, k] = 0
         scratch[TOTAL, k] = scratch[SESSION, k] = scratch[LONG, k] = 1.0
+    start = length = 0
+    if user >= 0:
+        start, length = starts[user], lengths[user]
     newest = start + length - 1
     while newest >= start and at_s[newest] > t_s:
         newest -= 1
     n = newest - start + 1
-    answers[N_LATER] = length - n
-    if session_from < 0:
-        session_from = t_s + 1
-        previous = t_s
-        for entry in range(newest, start - 1, -1):
-            if previous - int(at_s[entry]) > gap_s:
-                break
-            session_from = previous = int(at_s[entry])
+    session_from = t_s + 1
+    answers[N_EVENTS], answers[SESSION_NUMBER] = 0, -1
+    if user >= 0:
+        answers[N_EVENTS] = max(0, ever[user] - (length - n))
+        session_from = session_start(user, newest, start, t_s, gap_s, at_s, last_s, session, session_start_s, answers)
     gather(
         newest, n, t_s, session_from, half_life_s, long_half_life_s, floor, n_context,
         item, at_s, action, rank_weight, ints, scratch, table[0], answers,
