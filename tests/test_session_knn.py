@@ -12,68 +12,44 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from endcap.candidates import Candidates
 from endcap.config import SessionKnnConfig
-from endcap.interest.interest import empty_interest
 from endcap.models.session_knn import FEW, LENGTH, SessionKnn
-from endcap.types import ACTION_CODE, BOT, EventBatch, Interest
+from endcap.types import BOT, EventBatch
+from proposals import batch_of, interest_of, order_of, proposed
 
 N_ITEMS = 12
 SMALL = SessionKnnConfig(m=6, k=3, max_sessions=10, posting=4)
 
-Row = tuple[int, int, str, int]  # session, item, action, flags
+Event = tuple[int, int, str, int]  # session, item, action, flags
 
 
-def batch_of(rows: Sequence[Row]) -> EventBatch:
-    n = len(rows)
-    return EventBatch(
-        offset=np.arange(n, dtype=np.int64),
-        ts=np.arange(n, dtype=np.int64),
-        user=np.zeros(n, np.int32),
-        item=np.array([row[1] for row in rows], np.int32),
-        action=np.array([ACTION_CODE[row[2]] for row in rows], np.int8),
-        value=np.full(n, np.nan, np.float32),
-        quantity=np.ones(n, np.float32),
-        price=np.full(n, np.nan, np.float32),
-        hour=np.zeros(n, np.int8),
-        device=np.zeros(n, np.int8),
-        region=np.full(n, -1, np.int16),
-        session=np.array([row[0] for row in rows], np.int32),
-        flags=np.array([row[3] for row in rows], np.uint8),
-    )
+def events(rows: Sequence[Event]) -> EventBatch:
+    return batch_of([(0, *row) for row in rows])
 
 
-def views(*sessions: Sequence[int]) -> list[Row]:
+def views(*sessions: Sequence[int]) -> list[Event]:
     """Sessions one after the other, numbered from 0."""
     return [(number, item, "view", 0) for number, items in enumerate(sessions) for item in items]
 
 
-def folded(rows: Sequence[Row], config: SessionKnnConfig = SMALL, n_items: int = N_ITEMS) -> SessionKnn:
+def folded(rows: Sequence[Event], config: SessionKnnConfig = SMALL, n_items: int = N_ITEMS) -> SessionKnn:
     index = SessionKnn(config)
     index.grow(0, n_items)
-    index.fold(batch_of(rows))
+    index.fold(events(rows))
     return index
 
 
-def interest_of(seeds: Sequence[int], *, n_session: int | None = None, n_context: int = 0, own: int = -1) -> Interest:
-    interest = empty_interest()
-    interest.n_seeds = len(seeds)
-    interest.seeds[: len(seeds)] = seeds
-    interest.n_session = len(seeds) if n_session is None else n_session
-    interest.n_context = n_context
-    interest.session = own
-    return interest
-
-
-def proposed(
-    index: SessionKnn, interest: Interest, n: int = 50, n_items: int = N_ITEMS
+def answer(
+    index: SessionKnn,
+    seeds: Sequence[int],
+    *,
+    n_session: int | None = None,
+    n_context: int = 0,
+    own: int = -1,
+    n: int = 50,
 ) -> dict[int, tuple[float, int]]:
-    into = Candidates(("other", "session_knn"))
-    into.begin(n_items)
-    index.retrieve(interest, into, 1, n)
-    return {
-        int(into.items[row]): (float(into.score[row, 1]), int(into.seeds[row, 1])) for row in range(int(into.head[1]))
-    }
+    asked = interest_of(seeds, n_session=n_session, n_context=n_context, session=own)
+    return proposed(index, asked, N_ITEMS, n)
 
 
 class Twin:
@@ -87,7 +63,7 @@ class Twin:
         self.newest = -1
         self.counted = 0
 
-    def fold(self, rows: Sequence[Row]) -> None:
+    def fold(self, rows: Sequence[Event]) -> None:
         for session, item, action, flags in rows:
             if item < 0 or session < 0 or flags or action not in ("view", "cart_add", "purchase"):
                 continue
@@ -129,7 +105,7 @@ class Twin:
 
 
 def assert_same(index: SessionKnn, twin: Twin, seeds: Sequence[int], n_context: int, own: int) -> None:
-    got = proposed(index, interest_of(seeds, n_context=n_context, own=own))
+    got = answer(index, seeds, n_context=n_context, own=own)
     wanted = twin.retrieve(seeds, n_context, own)
     assert got.keys() == wanted.keys()
     for item, (score, seed) in got.items():
@@ -149,7 +125,7 @@ streams = st.lists(
 queries = st.lists(st.integers(0, N_ITEMS - 1), min_size=1, max_size=LENGTH, unique=True)
 
 
-def numbered(stream: Sequence[tuple[int, int, str, int]]) -> list[Row]:
+def numbered(stream: Sequence[tuple[int, int, str, int]]) -> list[Event]:
     newest, rows = 0, []
     for back, item, action, flags in stream:
         newest += back == -1
@@ -159,7 +135,7 @@ def numbered(stream: Sequence[tuple[int, int, str, int]]) -> list[Row]:
 
 @settings(max_examples=150, deadline=None)
 @given(streams, queries, st.integers(0, 2), st.integers(-1, 30))
-def test_index_and_answers_equal_the_twin(stream: list[Row], seeds: list[int], n_context: int, own: int) -> None:
+def test_index_and_answers_equal_the_twin(stream: list[Event], seeds: list[int], n_context: int, own: int) -> None:
     rows = numbered(stream)
     index, twin = folded(rows), Twin(SMALL)
     twin.fold(rows)
@@ -172,14 +148,14 @@ def test_index_and_answers_equal_the_twin(stream: list[Row], seeds: list[int], n
 
 @settings(max_examples=60, deadline=None)
 @given(streams, st.lists(st.integers(0, 120), max_size=6))
-def test_any_cut_into_batches_gives_the_same_bytes(stream: list[Row], cuts: list[int]) -> None:
+def test_any_cut_into_batches_gives_the_same_bytes(stream: list[Event], cuts: list[int]) -> None:
     rows = numbered(stream)
     whole, parts = folded(rows), SessionKnn(SMALL)
     parts.grow(0, 3)
     bounds = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     for begin, end in pairwise(bounds):
         parts.grow(0, N_ITEMS)
-        parts.fold(batch_of(rows[begin:end]))
+        parts.fold(events(rows[begin:end]))
         saved = {name: array.copy() for name, array in parts.arrays(0, N_ITEMS).items()}
         parts = SessionKnn(SMALL)
         parts.load(saved)
@@ -195,7 +171,7 @@ def test_any_cut_into_batches_gives_the_same_bytes(stream: list[Row], cuts: list
 def test_retrieving_leaves_the_state_as_it_was() -> None:
     index = folded(views([0, 1, 2], [1, 2, 3], [0, 3]))
     before = {name: array.copy() for name, array in index.arrays(0, N_ITEMS).items()}
-    assert proposed(index, interest_of([1, 2]))
+    assert answer(index, [1, 2])
     assert all(np.array_equal(array, before[name]) for name, array in index.arrays(0, N_ITEMS).items())
 
 
@@ -204,58 +180,58 @@ def test_two_clusters_never_mix() -> None:
     rng = np.random.default_rng(5)
     rows = views(*[rng.permutation(left if k % 2 else right)[:3].tolist() for k in range(40)])
     index = folded(rows, SessionKnnConfig(m=40, k=20))
-    assert set(proposed(index, interest_of([0, 1]))) == set(left)
-    assert set(proposed(index, interest_of([6]))) == set(right) - {6}
+    assert set(answer(index, [0, 1])) == set(left)
+    assert set(answer(index, [6])) == set(right) - {6}
 
 
 def test_the_partner_of_the_newest_item_leads() -> None:
     pairs = [[0, 1], [2, 3], [4, 5]] * 4  # item 2k is always followed by 2k + 1
-    got = proposed(folded(views(*pairs), SessionKnnConfig()), interest_of([4, 2, 0]))
-    assert sorted(got, key=lambda item: -got[item][0])[:3] == [5, 3, 1]
+    got = answer(folded(views(*pairs), SessionKnnConfig()), [4, 2, 0])
+    assert order_of(got)[:3] == [5, 3, 1]
     assert [got[item][1] for item in (5, 3, 1)] == [0, 1, 2]
 
 
 def test_a_rare_item_counts_more_than_a_common_one_with_the_same_votes() -> None:
-    got = proposed(folded(views([0, 1, 2], [1, 3], [1, 4], [1, 5], [6, 7])), interest_of([0]))
+    got = answer(folded(views([0, 1, 2], [1, 3], [1, 4], [1, 5], [6, 7])), [0])
     assert got[2][0] > got[1][0] > 0
 
 
 def test_ties_at_the_k_th_neighbour_go_to_the_more_recent_session() -> None:
     config = SessionKnnConfig(m=10, k=2)
-    got = proposed(folded(views([0, 1], [0, 2], [0, 3], [4, 5], [6, 7]), config), interest_of([0]))
+    got = answer(folded(views([0, 1], [0, 2], [0, 3], [4, 5], [6, 7]), config), [0])
     assert set(got) == {2, 3}
 
 
 def test_more_than_m_sessions_are_never_looked_at() -> None:
     config = SessionKnnConfig(m=2, k=2)
     # the oldest session shares both query items, yet two newer ones share one
-    got = proposed(folded(views([0, 1, 2], [0, 3], [0, 4], [5, 6]), config), interest_of([0, 1]))
+    got = answer(folded(views([0, 1, 2], [0, 3], [0, 4], [5, 6]), config), [0, 1])
     assert set(got) == {3, 4}
 
 
 def test_the_running_session_does_not_vote_for_itself() -> None:
     index = folded(views([0, 1], [0, 2], [3, 4]))
-    assert set(proposed(index, interest_of([0], own=1))) == {1}
+    assert set(answer(index, [0], own=1)) == {1}
 
 
 def test_items_named_by_the_query_are_not_proposed_but_the_rest_of_the_session_may_be() -> None:
     index = folded(views([0, 1, 2], [0, 1, 3], [4, 5]))
-    assert set(proposed(index, interest_of([0, 1]))) == {0, 1, 2, 3}
-    assert set(proposed(index, interest_of([0, 1], n_context=1))) == {1, 2, 3}
+    assert set(answer(index, [0, 1])) == {0, 1, 2, 3}
+    assert set(answer(index, [0, 1], n_context=1)) == {1, 2, 3}
 
 
 def test_without_a_running_session_the_newest_of_the_history_ask() -> None:
     index = folded(views([0, 9], [FEW, 10], [5, 11], [6, 7]))
-    assert set(proposed(index, interest_of(list(range(FEW + 1)), n_session=0))) == {9}
+    assert set(answer(index, list(range(FEW + 1)), n_session=0)) == {9}
 
 
 def test_nothing_known_proposes_nothing() -> None:
-    assert proposed(folded([]), interest_of([])) == {}
-    assert proposed(folded([]), interest_of([0, 1])) == {}
+    assert answer(folded([]), []) == {}
+    assert answer(folded([]), [0, 1]) == {}
 
 
 def test_only_n_items_are_proposed_and_they_are_the_best() -> None:
     index = folded(views([0, 1, 2, 3], [0, 1, 2], [0, 1], [5, 6]), SessionKnnConfig())
-    everything = proposed(index, interest_of([0]))
-    two = proposed(index, interest_of([0]), n=2)
-    assert set(two) == set(sorted(everything, key=lambda item: (-everything[item][0], item))[:2])
+    everything = answer(index, [0])
+    two = answer(index, [0], n=2)
+    assert set(two) == set(order_of(everything)[:2])

@@ -25,7 +25,7 @@ import numpy as np
 from numba import njit
 
 from endcap.errors import ConfigError
-from endcap.types import F4, I4, I8
+from endcap.types import F4, I4
 
 LARGEST = np.float32(np.finfo(np.float32).max)
 
