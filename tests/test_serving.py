@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+from endcap.config import Config
 from endcap.engine import Engine
 from endcap.server.metrics import Latency, Metrics
 from endcap.server.requestlog import LINES_PER_S, RequestLog
+from endcap.server.warmup import warm_up
 from endcap.types import Ack, Refusal, Slate
 from served import error_of, serving, view
 
@@ -105,6 +107,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from endcap.config import Config, ServerConfig
+from endcap.config import Config
 from endcap.engine import Engine
 from endcap.server.serving import run
 config = Config(server=ServerConfig(port=int(sys.argv[2])))
@@ -158,3 +161,9 @@ def test_a_draining_server_says_that_it_is_not_ready(tmp_path: Path) -> None:
         running.server.service.draining = True
         assert running.client.get("/readyz").status_code == 503
         assert running.client.get("/livez").status_code == 200
+
+
+def test_the_warm_up_leaves_nothing_behind_and_says_how_far_it_is() -> None:
+    heard: list[tuple[int, int]] = []
+    warm_up(Config(), lambda _stage, done, total: heard.append((done, total)))
+    assert heard[-1][0] == heard[-1][1] == len(heard)

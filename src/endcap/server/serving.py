@@ -19,7 +19,7 @@ from typing import Any
 import uvicorn
 
 from endcap.config import Config
-from endcap.engine import Engine
+from endcap.engine import Engine, Progress, silent
 from endcap.errors import ConfigError
 from endcap.server.app import App
 from endcap.server.echo import BENCH_POLICY, BENCH_ROUTES
@@ -27,6 +27,7 @@ from endcap.server.keys import KeyRing, first_keys
 from endcap.server.limits import BoundedProtocol, close_stalled
 from endcap.server.requestlog import RequestLog
 from endcap.server.service import Service
+from endcap.server.warmup import warm_up
 from endcap.server.wire import Receive, Scope, Send
 
 KEY_FILE = "keys.json"
@@ -69,9 +70,10 @@ def is_loopback_address(host: str) -> bool:
 class Lifespan:
     """The application with its start and stop around it."""
 
-    def __init__(self, app: App, engine: Engine, connections: Callable[[], Any]) -> None:
+    def __init__(self, app: App, engine: Engine, connections: Callable[[], Any], progress: Progress) -> None:
         self.app = app
         self.engine = engine
+        self.progress = progress
         self._connections = connections
         self._sweep: asyncio.Task[None] | None = None
 
@@ -87,7 +89,8 @@ class Lifespan:
         await send({"type": "lifespan.shutdown.complete"})
 
     def start(self) -> None:
-        """From now on folds run on this loop's thread, between requests."""
+        """Compile before the first visitor; from now on folds run on this loop's thread, between requests."""
+        warm_up(self.engine.config, self.progress)
         loop = asyncio.get_running_loop()
         self.engine.deliver_on(loop.call_soon_threadsafe)
         self._sweep = loop.create_task(close_stalled(self._connections))
@@ -123,15 +126,23 @@ class Server(uvicorn.Server):
 
 
 def build(
-    engine: Engine, keys: KeyRing | None, config: Config | None = None, *, log: RequestLog | None = None
+    engine: Engine,
+    keys: KeyRing | None,
+    config: Config | None = None,
+    *,
+    log: RequestLog | None = None,
+    progress: Progress = silent,
 ) -> Server:
-    """A server ready to ``run()`` or ``await serve()``; it closes the engine when it stops."""
+    """A server ready to ``run()`` or ``await serve()``; it closes the engine when it stops.
+
+    ``progress`` hears of the warm-up, which takes half a minute where no kernel is compiled yet.
+    """
     config = config or engine.config
     service = Service(engine, config)
     log = log or RequestLog(os.environ.get("ENDCAP_LOG", "info"))
     bench = os.environ.get("ENDCAP_BENCH") == "1"
     app = App(service, keys, log, BENCH_ROUTES, BENCH_POLICY) if bench else App(service, keys, log)
-    lifespan = Lifespan(app, engine, lambda: server.server_state.connections)
+    lifespan = Lifespan(app, engine, lambda: server.server_state.connections, progress)
     server = Server(
         uvicorn.Config(
             lifespan,
@@ -154,6 +165,6 @@ def build(
     return server
 
 
-def run(engine: Engine, keys: KeyRing | None, config: Config | None = None) -> None:
+def run(engine: Engine, keys: KeyRing | None, config: Config | None = None, progress: Progress = silent) -> None:
     """Serve until SIGTERM or Ctrl+C, then drain, save and close the engine."""
-    build(engine, keys, config).run()
+    build(engine, keys, config, progress=progress).run()

@@ -11,7 +11,7 @@
  *   strategy?: string, warmth?: string }} Slate
  * @typedef {{ device?: string, region?: string, utc_offset_min?: number }} Context
  * @typedef {{ anon_id: string, placement: string, n?: number, items?: string[], context?: Context, at_least?: number,
- *   filter?: object, exclude?: string[] }} Query
+ *   filter?: object, exclude?: string[], personalization?: boolean }} Query
  * @typedef {{ name: string, weight: number, short: number, long: number }} Weighted
  * @typedef {{ warmth: string, items: Weighted[], categories: Weighted[], brands: Weighted[], price_level: number | null,
  *   session_events: number, total_events: number, offset: number }} InterestView

@@ -12,16 +12,18 @@ import { money, t } from "../messages.js";
 export const Link = ({ to, children, ...rest }) =>
   html`<a href=${to} onClick=${(/** @type {MouseEvent} */ event) => followed(event) && go(to)} ...${rest}>${children}</a>`;
 
-const ForYou = ({ row = false, n = 12 }) => {
+/** The personal shelf: without what is in the cart already, and without the product that is being looked at. */
+const ForYou = ({ row = false, here = "" }) => {
   const known = (view.value?.total_events ?? 0) > 0;
-  return html`<${Shelf} name="for_you" title=${t(known ? "shelf.for_you" : "shelf.for_you.cold")} query=${{ placement: "home", n }} measured row=${row} />`;
+  const exclude = [...cart.value.map((line) => line.id), ...(here ? [here] : [])];
+  return html`<${Shelf} name="for_you" title=${t(known ? "shelf.for_you" : "shelf.for_you.cold")} query=${{ placement: "home", n: 12, exclude }} measured row=${row} />`;
 };
 
 const Trending = () => {
   const { region, device } = moment.value;
   return html`<${Shelf} name="trending" row title=${t("shelf.trending.here", { region })}
     note=${t("shelf.trending.when", { hour: String(hourNow.value).padStart(2, "0"), device: t(`device.${device}`) })}
-    query=${{ placement: "trending", n: 12 }} />`;
+    query=${{ placement: "trending", n: 12, personalization: false }} />`;
 };
 
 export function Home() {
@@ -55,7 +57,7 @@ const FACES = {
   "Stationery and Gift Wrap": /pencils/i,
   "Lighting and Candles": /lantern/i,
   "Bags and Travel": /handbag/i,
-  Seasonal: /christmas|bauble/i,
+  Seasonal: /bauble/i,
   "Toys and Children": /teddy/i,
   Party: /bunting/i,
   Garden: /watering can/i,
@@ -94,7 +96,7 @@ export function Product() {
   return html`<${Details} key=${id} item=${item} />
     <${Shelf} key=${`b${id}`} name="bought" row hideEmpty title=${t("shelf.bought")} page=${id} query=${{ placement: "bought_together", n: 6, items: [id] }} />
     <${Shelf} key=${`s${id}`} name="similar" row hideEmpty title=${t("shelf.similar")} page=${id} query=${{ placement: "similar", n: 12, items: [id] }} />
-    <${ForYou} row />`;
+    <${ForYou} row here=${id} />`;
 }
 
 function Details({ item }) {

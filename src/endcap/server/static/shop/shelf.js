@@ -19,7 +19,7 @@ visitor.subscribe(() => memory.clear());
 /**
  * The slate for a query, asked for again after every action and when the moment changes.
  * @param {string} name
- * @param {{ placement: string, n?: number, items?: string[], filter?: object, exclude?: string[] }} query
+ * @param {{ placement: string, n?: number, items?: string[], filter?: object, exclude?: string[], personalization?: boolean }} query
  * @param {{ measured?: boolean }} [how] measured: this shelf stops the clock that a click started
  * @returns {Shown | null} null until the first answer
  */
