@@ -7,11 +7,11 @@ and the log are not in these figures; ``bench restart`` measures them.
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any
 
 from endcap.bench import synthetic
 from endcap.bench.preload import CHUNK, intern_names, traffic
 from endcap.bench.spread import Figures, Options, percentile, spread
+from endcap.bench.timed import Timed
 from endcap.config import Config
 from endcap.runtime import SystemClock
 from endcap.state import State
@@ -20,28 +20,6 @@ from endcap.types import EventBatch
 FAMILIES = (
     "cleaner", "catalogue", "histories", "counters", "covisit", "sessions", "neighbours", "exposure",
 )  # fmt: skip
-
-
-class Timed:
-    """Stands before one part of the state and adds up the time its methods take."""
-
-    def __init__(self, part: Any) -> None:
-        self.part = part
-        self.seconds = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self.part, name)
-        if not callable(value):
-            return value
-
-        def timed(*args: Any) -> Any:
-            began = perf_counter()
-            try:
-                return value(*args)
-            finally:
-                self.seconds += perf_counter() - began
-
-        return timed
 
 
 def fold_all(state: State, batch: EventBatch) -> list[float]:

@@ -7,20 +7,24 @@ people's work on the machine hits all of them alike. Each query asks for another
 from __future__ import annotations
 
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
 from endcap.bench.kernel_data import session_index, session_queries
 from endcap.bench.preload import fill, traffic
 from endcap.bench.spread import Figures, Options, percentile, spread
+from endcap.bench.timed import Timed
 from endcap.candidates import Candidates
 from endcap.config import Config
 from endcap.engine import Engine
+from endcap.recommend import Recommender
 from endcap.runtime import Runtime
 from endcap.stores.memory import MemoryLog
 from endcap.types import Query
 
 N = 24
+PARTS = ("interests", "rows", "ranker", "composer", "guard", "reasons")
 KNN_SESSIONS, KNN_ITEMS, KNN_TOP = 1_000_000, 500_000, 21
 ROUNDS = 5
 
@@ -42,6 +46,21 @@ def timed_queries(engine: Engine, users: list[str]) -> list[float]:
         engine.recommend(query)
         costs.append((perf_counter() - began) * 1e6)
     return costs
+
+
+def stage_costs(engine: Engine, users: list[str]) -> dict[str, float]:
+    """Mean microseconds per request of each source and of the steps that have a part of their own."""
+    recommender = Recommender(engine.state, engine.config)
+    parts = {name: Timed(getattr(recommender, name)) for name in PARTS}
+    for name, part in parts.items():
+        setattr(recommender, name, part)
+    sources = {name: Timed(source) for name, source in recommender.sources.items()}
+    recommender.sources.update(sources)
+    now = engine.runtime.now()
+    for user in users:
+        recommender.recommend(Query(user_id=user, placement="home", n=N), now, "bench")
+    timed = {**parts, **{f"source {name}": source for name, source in sources.items()}}
+    return {name: round(part.seconds / len(users) * 1e6, 1) for name, part in timed.items() if part.seconds}
 
 
 def session_knn_costs(quick: bool) -> list[float]:
@@ -84,13 +103,16 @@ def measure(options: Options) -> Figures:
             f"  recommend at {size:,} items: {spread(medians[size])} us p50 over rounds, "
             f"p99 {percentile(costs[size], 99):,.0f} us"
         )
+    stages = stage_costs(engines[options.items], [f"u{k}" for k in chance.integers(0, n_users, per_round)])
+    options.say("  microseconds per request: " + ", ".join(f"{name} {cost}" for name, cost in stages.items()))
     knn = session_knn_costs(options.quick)
     options.say(f"  session-kNN at 1 M sessions, 500 k items: {spread(knn)} us per query")
 
     def p50(size: int) -> float:
         return percentile(costs[size], 50)
 
-    values = {
+    values: dict[str, Any] = {
+        "stages_us": stages,
         "recommend_p50_us": p50(options.items),
         "recommend_p99_us": percentile(costs[options.items], 99),
         "recommend_1m_p50_us": p50(1_000_000),
