@@ -49,7 +49,7 @@ def timed_queries(engine: Engine, users: list[str]) -> list[float]:
 
 
 def stage_costs(engine: Engine, users: list[str]) -> dict[str, float]:
-    """Mean microseconds per request of each source and of the steps that have a part of their own."""
+    """Median microseconds per request of each source and of the steps that have a part of their own."""
     recommender = Recommender(engine.state, engine.config)
     parts = {name: Timed(getattr(recommender, name)) for name in PARTS}
     for name, part in parts.items():
@@ -57,10 +57,13 @@ def stage_costs(engine: Engine, users: list[str]) -> dict[str, float]:
     sources = {name: Timed(source) for name, source in recommender.sources.items()}
     recommender.sources.update(sources)
     now = engine.runtime.now()
+    timed = {**parts, **{f"source {name}": source for name, source in sources.items()}}
+    laps: dict[str, list[float]] = {name: [] for name in timed}
     for user in users:
         recommender.recommend(Query(user_id=user, placement="home", n=N), now, "bench")
-    timed = {**parts, **{f"source {name}": source for name, source in sources.items()}}
-    return {name: round(part.seconds / len(users) * 1e6, 1) for name, part in timed.items() if part.seconds}
+        for name, part in timed.items():
+            laps[name].append(part.lap() * 1e6)
+    return {name: round(percentile(costs, 50), 1) for name, costs in laps.items() if any(costs)}
 
 
 def session_knn_costs(quick: bool) -> list[float]:

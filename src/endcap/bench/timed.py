@@ -13,6 +13,11 @@ class Timed:
         self.part = part
         self.seconds = 0.0
 
+    def lap(self) -> float:
+        """Seconds since the last lap; starts anew."""
+        seconds, self.seconds = self.seconds, 0.0
+        return seconds
+
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.part, name)
         if not callable(value):
