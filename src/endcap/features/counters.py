@@ -81,6 +81,7 @@ RATE_PRIOR = 20.0  # views
 WANTED_RATE, BOUGHT_RATE = 0.05, 0.02
 LIFT_PRIOR = 3.0  # weighted events
 
+LOG_WEIGHT: F8 = np.log2(np.maximum(ACTION_WEIGHT.astype(np.float64), 1e-9))  # by action; only positive ones count
 LN2 = math.log(2.0)
 FULL_POOL, NO_ROW, MOVED = 1, 2, 3  # why a fold stopped
 
@@ -164,7 +165,7 @@ def fold(
             old = key[i, g, h]
             key[i, g, h] = plus(old, t / HALF_LIVES_S[h])
             place(g * 4 + h, i, old, key[i, g, h], tops, top_keys, top_length)
-        more = t / WEEK_S + math.log2(ACTION_WEIGHT[action[e]])
+        more = t / WEEK_S + LOG_WEIGHT[action[e]]
         old = overall[i]
         overall[i] = plus(old, more)
         totals[MAX_SLICES] = plus(totals[MAX_SLICES], more)
