@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from endcap.data.online_retail import WEEK_MS, count_events, load_events, load_items, taxonomy
+from endcap.data.online_retail import NEWEST_MS, WEEK_MS, count_events, load_events, load_items, taxonomy
 from endcap.data.online_retail.titles import product_title
 
 NOW = int(datetime(2026, 3, 12, 15, 30, tzinfo=UTC).timestamp() * 1000)
@@ -85,6 +85,22 @@ def test_items_are_unique_priced_and_named() -> None:
     assert bag.group_id == "85099"
 
 
+def test_a_product_is_published_when_it_is_first_sold() -> None:
+    published = {item.item_id: item.published_at for item in load_items()}
+    first: dict[str, int] = {}
+    for chunk in load_events():
+        for event in chunk:
+            if event.type == "purchase":  # a return may come before the first sale that the nine months hold
+                first.setdefault(str(event.item_id), event.ts)
+    assert {item_id: published[item_id] for item_id in first} == first
+    shifted = {item.item_id: item.published_at for item in load_items(shift_to=NOW)}
+    assert {(shifted[item_id] or 0) - (at or 0) for item_id, at in published.items()} == {shifted_by(NOW)}
+
+
+def shifted_by(now: int) -> int:
+    return next(iter(load_events(shift_to=now, newest=1)))[0].ts - NEWEST_MS
+
+
 def test_every_event_is_about_a_product_and_about_somebody() -> None:
     known = {item.item_id for item in load_items()}
     kinds: Counter[str] = Counter()
@@ -106,6 +122,7 @@ def test_every_event_is_about_a_product_and_about_somebody() -> None:
 
 def test_shifting_moves_the_newest_event_into_the_last_week_and_keeps_weekday_and_hour() -> None:
     plain = next(iter(load_events(newest=1)))[0].ts
+    assert plain == NEWEST_MS
     moved = next(iter(load_events(shift_to=NOW, newest=1)))[0].ts
     assert (moved - plain) % WEEK_MS == 0
     assert 0 <= NOW - moved < WEEK_MS

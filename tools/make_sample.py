@@ -39,7 +39,7 @@ def products(items: pl.DataFrame) -> pl.DataFrame:
     one_each = (
         kept.with_columns(code()).sort("n_lines", descending=True, maintain_order=True).unique("item_id", keep="first")
     )
-    return one_each.sort("item_id").select("item_id", "title", "price", "n_lines")
+    return one_each.sort("item_id").select("item_id", "title", "price", "n_lines", "first_sold")
 
 
 def code() -> pl.Expr:

@@ -55,13 +55,14 @@ def prepare(
 
 def fill(engine: Engine, progress: Progress, newest: int | None) -> None:
     """Import what is missing."""
-    items = load_items()
+    now = engine.runtime.now()
+    items = load_items(shift_to=now)
     total = count_events() if newest is None else newest
     if engine.offset >= len(items) + total:
         return
     refuse_losses(engine.put_items(items))
     done = 0
-    for chunk in load_events(shift_to=engine.runtime.now(), newest=newest):
+    for chunk in load_events(shift_to=now, newest=newest):
         refuse_losses(engine.observe(chunk))
         done += len(chunk)
         progress("import", done, total)

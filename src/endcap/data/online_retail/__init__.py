@@ -18,6 +18,7 @@ from endcap.data.online_retail.titles import product_title
 from endcap.types import Context, Interaction, Item
 
 WEEK_MS = 7 * 86_400_000
+NEWEST_MS = 1_314_811_860_000  # the newest event: 2011-08-31 17:31
 CHUNK = 5_000  # events per list: few enough to show progress, enough to share one commit
 COUNTRIES: dict[str, str | None] = {
     "EIRE": "Ireland",
@@ -27,17 +28,20 @@ COUNTRIES: dict[str, str | None] = {
 }
 
 
-def load_items() -> list[Item]:
-    """The catalogue: title, price in GBP, ``[department, leaf]`` category and attributes where the title names them."""
-    table = read("items")
+def load_items(shift_to: int | None = None) -> list[Item]:
+    """The catalogue: title, price in GBP, ``[department, leaf]`` category and attributes where the title names them.
+
+    A product counts as published when it first appears in the log; ``shift_to`` moves that moment as ``load_events`` does.
+    """
+    table, shift = read("items"), shift_ms(shift_to)
     families = Counter(item_id[:5] for item_id in table["item_id"])
     return [
-        product(item_id, product_title(title), price, has_variants=families[item_id[:5]] > 1)
-        for item_id, title, price in table.select("item_id", "title", "price").iter_rows()
+        product(item_id, product_title(title), price, first * 1000 + shift, has_variants=families[item_id[:5]] > 1)
+        for item_id, title, price, first in table.select("item_id", "title", "price", "first_sold").iter_rows()
     ]
 
 
-def product(item_id: str, title: str, price: float, *, has_variants: bool) -> Item:
+def product(item_id: str, title: str, price: float, published_at: int, *, has_variants: bool) -> Item:
     """One record. Stock codes that share five digits are variants of one product: 85099B, 85099C are jumbo bags."""
     path = taxonomy.CATEGORY.first(title)
     motif = taxonomy.MOTIF.first(title)
@@ -55,6 +59,7 @@ def product(item_id: str, title: str, price: float, *, has_variants: bool) -> It
         pattern=taxonomy.PATTERN.first(title),
         attributes={"motif": motif} if motif else {},
         language="en",
+        published_at=published_at,
     )
 
 
@@ -70,28 +75,26 @@ def load_events(shift_to: int | None = None, newest: int | None = None) -> Itera
     before that moment: weekday and hour stay as they were, and "trending now" has a present to speak of. None keeps
     2010-2011. ``newest`` gives only that many of the newest events.
     """
-    table = read("events")
+    table, shift = read("events"), shift_ms(shift_to)
     if newest is not None:
         table = table.tail(newest)
-    shift = 0 if shift_to is None or table.is_empty() else weeks_between(table["timestamp"].max(), shift_to)
     for start in range(0, table.height, CHUNK):
         rows = table.slice(start, CHUNK).iter_rows(named=False)
         yield [interaction(row, shift) for row in rows]
 
 
-def weeks_between(newest_s: object, now_ms: int) -> int:
-    """Milliseconds to add: the most whole weeks that keep ``newest_s`` (epoch seconds) at or before ``now_ms``."""
-    assert isinstance(newest_s, int)
-    return (now_ms - newest_s * 1000) // WEEK_MS * WEEK_MS
+def shift_ms(shift_to: int | None) -> int:
+    """Milliseconds to add to every time: the most whole weeks that keep the newest event at or before ``shift_to``."""
+    return 0 if shift_to is None else (shift_to - NEWEST_MS) // WEEK_MS * WEEK_MS
 
 
-def interaction(row: tuple[object, ...], shift_ms: int) -> Interaction:
+def interaction(row: tuple[object, ...], shift: int) -> Interaction:
     """One line of an invoice. A line without a customer is a guest: one anonymous id per invoice."""
     line, user_id, item_id, refund, timestamp, price, quantity, invoice, country = row
     assert isinstance(timestamp, int)
     assert isinstance(price, float)
     assert isinstance(quantity, int)
-    ts = timestamp * 1000 + shift_ms
+    ts = timestamp * 1000 + shift
     region = str(country)
     return Interaction(
         type="refund" if refund else "purchase",
