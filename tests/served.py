@@ -15,6 +15,7 @@ import msgspec
 
 from endcap.config import Config, ServerConfig
 from endcap.engine import Engine
+from endcap.runtime import Clock, Runtime
 from endcap.server.keys import KINDS, KeyRing
 from endcap.server.requestlog import RequestLog
 from endcap.server.serving import Server, build
@@ -71,6 +72,7 @@ def serving(
     keys: bool = False,
     config: Config | None = None,
     log: RequestLog | None = None,
+    clock: Clock | None = None,
     **server: Any,
 ) -> Iterator[Served]:
     """Run a server in a thread until the block ends; ``server`` overrides settings of ``[server]``."""
@@ -78,7 +80,7 @@ def serving(
     settings = msgspec.structs.replace(config.server, port=0, **server)
     assert isinstance(settings, ServerConfig)
     config = msgspec.structs.replace(config, server=settings)
-    engine = Engine.open(directory, config)
+    engine = Engine.open(directory, config, Runtime(clock))
     ring = KeyRing(directory / "keys.json", engine.runtime.now) if keys else None
     secrets = {kind: ring.create(kind)[1] for kind in KINDS} if ring is not None else {}
     running = build(engine, ring, config, log=log)

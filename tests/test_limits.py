@@ -143,7 +143,13 @@ NAMES = [
     "events", "items", "item_id", "type", "anon_id", "user_id", "n", "ts", "placement", "filter", "context", "price",
     "query", "attributes", "categories",
 ]  # fmt: skip
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(categories=["L", "Cc", "Cs"]), max_size=8)
+)
 TREES = st.recursive(
     LEAVES,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),

@@ -26,6 +26,7 @@ from endcap.server.requestlog import RequestLog
 from endcap.server.routes import HOT, ROUTES, Route
 from endcap.server.service import Service, check_id
 from endcap.server.wire import (
+    BadText,
     Call,
     ClientGone,
     Header,
@@ -112,6 +113,8 @@ class App:
                     fault = error
             except ClientGone:
                 return
+            except UnicodeEncodeError:  # only a client's half surrogate pair cannot be encoded; nothing is stored yet
+                reply = reply_for(BadText())
             except Exception as error:
                 fault = error
                 reply = error_reply(500, "internal", "a fault of the server; its log has the details")

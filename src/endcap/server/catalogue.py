@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from endcap.errors import InvalidInput, TooLarge
 from endcap.server.service import LAST_MS, Service, check_id
-from endcap.server.wire import Call, Reply, decode_as, decode_error, encode
+from endcap.server.wire import BadText, Call, Reply, decode_as, decode_error, encode
 from endcap.types import Ack, Item, Refusal
 
 MAX_ITEM_BYTES = 65_536
@@ -97,7 +97,8 @@ async def bulk(service: Service, call: Call) -> Reply:
         try:
             item = decode_as(_decode_item, record)
             check_item(item)
-        except InvalidInput as wrong:
+        except (InvalidInput, UnicodeEncodeError) as broken:
+            wrong = broken if isinstance(broken, InvalidInput) else BadText()
             refusals.append(Refusal(index=index, code=wrong.code, message=wrong.message, field=wrong.field))
         else:
             items.append((item.item_id, item))

@@ -6,9 +6,11 @@ goes to the quarantine with what was sent.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from time import perf_counter
 
+import msgspec
 from msgspec import Struct
 
 from endcap.preprocess.decode import RefusedRecord, decode_events, places, refused_records
@@ -66,7 +68,15 @@ def sift(
         if checked is None:
             checked = validate(event, now=now, config=clean, index=index)
         if isinstance(checked, Refusal):
-            refused.append(RefusedRecord(checked, encode(event), now))
+            refused.append(RefusedRecord(checked, as_sent(event), now))
         else:
             taken.append(checked)
     return taken
+
+
+def as_sent(event: Interaction) -> bytes:
+    """The event as JSON for the quarantine; one with half a surrogate pair is written in escapes."""
+    try:
+        return encode(event)
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(event)).encode()

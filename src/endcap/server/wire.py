@@ -161,6 +161,15 @@ class UnsupportedEncoding(InvalidInput):
     code = "unsupported_encoding"
 
 
+class BadText(InvalidInput):
+    """Text that is not valid Unicode."""
+
+    code = "bad_encoding"
+
+    def __init__(self) -> None:
+        super().__init__("text in the request holds half a surrogate pair; send valid Unicode in UTF-8")
+
+
 class Throttled(Overloaded):
     """More events wait for the disk than the server will hold (HTTP 429)."""
 
@@ -188,8 +197,14 @@ def error_reply(
     status: int, code: str, message: str, field: str | None = None, headers: Iterable[Header] = ()
 ) -> Reply:
     """An error in the one shape all errors have."""
-    body = encode(ErrorBody(ErrorDetail(code, message, field)))
-    return Reply(body, status, (*API_HEADERS, *headers))
+    return Reply(
+        encode(ErrorBody(ErrorDetail(code, legible(message) or "", legible(field)))), status, (*API_HEADERS, *headers)
+    )
+
+
+def legible(text: str | None) -> str | None:
+    """The text with half surrogate pairs, which JSON can carry in and UTF-8 cannot carry out, written as escapes."""
+    return None if text is None else text.encode("utf-8", "backslashreplace").decode()
 
 
 def reply_for(error: EndcapError) -> Reply:
