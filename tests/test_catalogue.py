@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from endcap.config import CatalogueConfig
 from endcap.features import catalogue as module
 from endcap.features.catalogue import Catalogue
+from endcap.features.fields import MAX_LEVELS
 from endcap.preprocess.ids import Ids
 from endcap.types import Arrays, Item
 from shelf import T0, dense, item, put, stocked
@@ -128,6 +129,13 @@ def test_a_category_column_holds_every_prefix_of_every_path() -> None:
     assert held == [[True, True], [False, True], [False, False]]
 
 
+def test_a_category_path_without_end_is_cut() -> None:
+    catalogue = stocked([item("a", categories=[["x"] * 100_000])])
+    assert len(catalogue.category_path(int(catalogue.category[0]))) == MAX_LEVELS
+    assert len(catalogue.categories) == MAX_LEVELS
+    assert len(catalogue.column("categories").index) == MAX_LEVELS
+
+
 def test_true_is_not_one_in_a_column() -> None:
     catalogue = stocked([item("a", attributes={"x": True}), item("b", attributes={"x": 1.0})])
     column = catalogue.column("attributes.x")
@@ -165,6 +173,12 @@ def test_replaced_records_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> Non
     assert catalogue.arrays(0, 2)["pool"].nbytes < 600
     assert catalogue.record(0) == item("mug", title="x" * (199 % 50))
     assert catalogue.record(1) == POT
+
+
+def test_whole_numbers_beyond_every_column_are_dropped_rather_than_stopping_the_fold() -> None:
+    catalogue = stocked([item("a", published_at=2**70, stock_qty=-(2**64), rating_count=4)])
+    assert catalogue.record(0) == item("a", rating_count=4)
+    assert catalogue.available(dense(0), T0).tolist() == [1]
 
 
 RECORDS = st.builds(

@@ -31,13 +31,14 @@ from numba import njit
 
 from endcap.blocks import grown
 from endcap.config import CatalogueConfig
-from endcap.features.fields import PATH_SEPARATOR, Column, FieldColumns
+from endcap.features.fields import MAX_LEVELS, PATH_SEPARATOR, Column, FieldColumns
 from endcap.types import F4, F8, I4, I8, U1, U4, Arrays, Item
 
 BUYABLE = frozenset({"in_stock", "preorder", "backorder"})
 UNLISTED, LISTED, DELETED = 0, 1, 2
 CHANGES_KEPT = 8192  # item changes that caches can catch up on; older caches rebuild
 POOL_SLACK = 1 << 20  # holes in the record pool are tolerated up to this many bytes or the live size
+LARGEST = 2**53  # beyond it JSON numbers lose their last digits
 PRICE_SD_FLOOR = 0.2  # log units; keeps a category of near-equal prices from making every other one extreme
 
 # Per-item columns with the value a row has before anything is known.
@@ -95,6 +96,16 @@ def on_sale(items: I4, t_ms: int, sellable: U1, published_ms: I8, expires_ms: I8
             and (published_ms[i] == 0 or published_ms[i] <= t_ms)
             and (expires_ms[i] == 0 or t_ms < expires_ms[i])
         )
+
+
+def within_64_bits(record: Item) -> Item:
+    """The record without whole numbers that no column can hold: what is in the log must always fold."""
+    beyond = [
+        name
+        for name in ("stock_qty", "rating_count", "published_at", "expires_at", "updated_at")
+        if not -LARGEST <= (getattr(record, name) or 0) <= LARGEST
+    ]
+    return msgspec.structs.replace(record, **dict.fromkeys(beyond)) if beyond else record
 
 
 class Catalogue:
@@ -165,8 +176,9 @@ class Catalogue:
             self.sellable[item] = 0
             self.listed[item] = DELETED
             return
-        self._store_record(item, self._encoder.encode(record))
-        self._put_columns(item, record)
+        known = within_64_bits(record)
+        self._store_record(item, self._encoder.encode(known))
+        self._put_columns(item, known)
 
     def _put_columns(self, item: int, record: Item) -> None:
         stocked = record.stock_qty is None or record.stock_qty > 0 or record.availability != "in_stock"
@@ -188,7 +200,7 @@ class Catalogue:
     def _intern_path(self, path: list[str]) -> int:
         """The dense id of a category path; every prefix becomes a category too."""
         parent = top = -1
-        for end in range(1, len(path) + 1):
+        for end in range(1, 1 + min(len(path), MAX_LEVELS)):
             category = self.categories.intern(PATH_SEPARATOR.join(path[:end]))
             if category >= self.category_parent.shape[0]:
                 for name, (_, fill) in CATEGORY_COLUMNS.items():

@@ -26,6 +26,7 @@ Member = str | float | tuple[str, bool]  # true and false are kept apart from 1 
 ATTRIBUTE = "attributes."
 
 PATH_SEPARATOR = "\x1f"  # between the parts of a category path when it is one string
+MAX_LEVELS = 10  # of a category path; deeper ones are cut, or one record could name millions of categories
 
 
 def member(value: Any) -> Member:
@@ -40,8 +41,10 @@ def members(field: str, value: Any) -> tuple[Member, ...]:
     if value is None or value != value:  # NaN is no value
         return ()
     if field == "categories":
-        prefixes = {PATH_SEPARATOR.join(path[:end]): None for path in value for end in range(1, len(path) + 1)}
-        return tuple(prefixes)
+        prefixes = [
+            PATH_SEPARATOR.join(path[:end]) for path in value for end in range(1, 1 + min(len(path), MAX_LEVELS))
+        ]
+        return tuple(dict.fromkeys(prefixes))
     if isinstance(value, list):
         return tuple(dict.fromkeys(member(part) for part in value))
     return (member(value),)
