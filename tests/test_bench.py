@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from time import sleep
 
 import msgspec
@@ -12,10 +13,14 @@ import numpy as np
 import pytest
 
 from endcap.bench import synthetic
+from endcap.bench.fresh import run_pairs, staleness
 from endcap.bench.load import Closed, open_loop, poisson, request, response_end
 from endcap.bench.requests import alternating, queries, writes
-from endcap.bench.spread import Figures, percentile
-from endcap.types import Interaction, Query
+from endcap.bench.restart import NEWEST_MS, start, write_log
+from endcap.bench.serve import closed_rounds, ratio
+from endcap.bench.served import running
+from endcap.bench.spread import Figures, Options, percentile
+from endcap.types import Interaction, Placed, Query, Reason, Slate
 
 BODY = b'{"ok":true}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
@@ -151,3 +156,42 @@ def test_synthetic_traffic_is_the_same_for_the_same_seed_and_in_time_order() -> 
     assert first.item.max() < 1_000
     share = np.bincount(first.item, minlength=1_000)
     assert share.max() > 20 * max(1, int(np.median(share)))  # Zipf: a few items carry much
+
+
+def test_an_answer_is_stale_when_it_is_older_or_does_not_name_the_event() -> None:
+    def slate(offset: int, warmth: str, cause: str) -> Slate:
+        placed = Placed("other", 1.0, [Reason("viewed_together", 1.0, cause)], ["covisit"])
+        return Slate(request_id="r", items=[placed], placement="home", offset=offset, warmth=warmth)
+
+    assert staleness(slate(7, "warm", "seen"), "seen", 7) == ""
+    assert "offset 6" in staleness(slate(6, "warm", "seen"), "seen", 7)
+    assert "cold" in staleness(slate(7, "cold", "seen"), "seen", 7)
+    assert "no reason" in staleness(slate(7, "warm", "another"), "seen", 7)
+
+
+def test_the_served_engine_answers_every_kind_of_load_and_never_stale() -> None:
+    said: list[str] = []
+    with running(2_000, 60_000) as served:
+        rates, _ = asyncio.run(closed_rounds(served, 1, 0.1, Options(say=said.append)))
+        outcome, load = asyncio.run(run_pairs(served, 60))
+    assert {kind for kind, _ in rates} == {"echo", "recommend", "ingest", "mix"}
+    assert all(rate > 0 for cell in rates.values() for rate in cell)
+    assert ratio(rates, "echo", 16) == [1.0]
+    assert len(outcome.visible) == 60
+    assert outcome.stale == []
+    assert load.done > 0
+    assert said
+
+
+@pytest.mark.slow
+def test_a_restart_answers_as_before_with_and_without_a_snapshot(tmp_path: Path) -> None:
+    batch = synthetic.events(20_000, 1_000, 500, 5)
+    write_log(tmp_path, batch, Options(say=lambda _line: None))
+    user = f"u{batch.user[-1]}"
+    rebuilt, _ = start(tmp_path, user)
+    loaded, _ = start(tmp_path, user)
+    assert int(batch.ts[-1]) < NEWEST_MS
+    assert not rebuilt["from_snapshot"]
+    assert loaded["from_snapshot"]
+    assert rebuilt["replayed"] == 20_000
+    assert rebuilt["items"] == loaded["items"] != []

@@ -51,6 +51,11 @@ class Client:
     async def to(cls, served: Served) -> Client:
         return cls(*await asyncio.open_connection(served.host, served.port))
 
+    async def close(self) -> None:
+        """Hang up."""
+        self.writer.close()
+        await self.writer.wait_closed()
+
     async def ask(self, method: str, path: str, body: bytes = b"") -> bytes:
         """The body of a 2xx answer; anything else ends the bench with the server's words."""
         self.writer.write(request(method, path, body))
@@ -104,7 +109,7 @@ async def work(served: Served, items: list[str], numbers: count[int], pairs: int
         outcome.acknowledged.append((acked - asked) * 1e3)
         if why := staleness(slate, item, ack.offset):
             outcome.stale.append(why)
-    client.writer.close()
+    await client.close()
 
 
 async def background(served: Served, stop: asyncio.Event) -> Tally:
@@ -123,7 +128,9 @@ async def background(served: Served, stop: asyncio.Event) -> Tally:
 
 async def run_pairs(served: Served, pairs: int) -> tuple[Outcome, Tally]:
     """All pairs beside the background load."""
-    items = await suggesting_items(await Client.to(served), served)
+    scout = await Client.to(served)
+    items = await suggesting_items(scout, served)
+    await scout.close()
     stop, outcome, numbers = asyncio.Event(), Outcome(), count()
     load = asyncio.create_task(background(served, stop))
     await asyncio.gather(*(work(served, items, numbers, pairs, outcome) for _ in range(WORKERS)))
