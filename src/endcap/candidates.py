@@ -53,6 +53,17 @@ def add_many(
         add(new[k], source, values[k], new_seeds[k], items, score, seeds, stamp, row_of, head)
 
 
+@njit(cache=True, nogil=True)
+def proposers(rows: I4, score: F4, out: I4) -> None:
+    """out[k] = bit s is set when source s proposed row ``rows[k]``."""
+    for k in range(rows.shape[0]):
+        bits = 0
+        for s in range(score.shape[1]):
+            if score[rows[k], s] > 0.0:
+                bits |= 1 << s
+        out[k] = bits
+
+
 class Candidates:
     """The table. ``sources`` names its columns in order."""
 
@@ -80,6 +91,13 @@ class Candidates:
 
     def __len__(self) -> int:
         return int(self.head[1])
+
+    def proposers(self, rows: I4) -> list[int]:
+        """For each row the set of its sources as bits, source 0 the lowest."""
+        out = np.empty(rows.shape[0], np.int32)
+        proposers(rows, self.score, out)
+        bits: list[int] = out.tolist()
+        return bits
 
     def propose(self, source: int, new: I4, values: F4, seeds: I4 | None = None) -> None:
         """The Python way in, for sources without a kernel of their own."""

@@ -266,14 +266,12 @@ class Recommender:
 
     def sources_of(self, chosen: I4) -> list[list[str]]:
         """Names of the sources that proposed each chosen row."""
-        proposed = self.candidates.score[chosen] > 0
-        bits = (proposed * (1 << np.arange(len(SOURCES)))).sum(axis=1).tolist()
-        return [self._names(mask) for mask in bits]
+        return [self._names(bits) for bits in self.candidates.proposers(chosen)]
 
-    def _names(self, mask: int) -> list[str]:
-        names = self._source_names.get(mask)
+    def _names(self, bits: int) -> list[str]:
+        names = self._source_names.get(bits)
         if names is None:
-            names = self._source_names[mask] = [name for k, name in enumerate(SOURCES) if mask >> k & 1]
+            names = self._source_names[bits] = [name for k, name in enumerate(SOURCES) if bits >> k & 1]
         return names
 
     def with_trace(self, placed: list[Placed], trace: F4) -> list[Placed]:
