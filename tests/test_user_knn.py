@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from endcap.config import CovisitConfig, UserKnnConfig
 from endcap.features.histories import Histories
-from endcap.models.user_knn import ANONYMITY, RECENCY_S, SHRINK, TAIL, UserKnn
+from endcap.models.user_knn import ANONYMITY, FAINT, RECENCY_S, SHRINK, TAIL, UserKnn
 from endcap.types import ACTION_CODE, ACTION_WEIGHT, BOT, Interest
 from proposals import batch_of, interest_of, order_of, proposed
 
@@ -71,6 +71,8 @@ class Twin:
     def nearest(self, seeds: Sequence[int], weight: Sequence[float], own: int) -> dict[int, tuple[float, int]]:
         shared: dict[int, list[float]] = defaultdict(list)
         for item, w in zip(seeds, weight, strict=True):
+            if w < np.float32(FAINT) * np.float32(max(weight)):
+                continue
             rarity = max(0.0, math.log((self.known + 1) / max(1, self.count[item])))
             for user in self.posts[item]:
                 shared[user].append(w / (w + 1) * rarity)
@@ -105,9 +107,8 @@ streams = st.lists(
     ),
     max_size=100,
 )
-# powers of two: sums of float32 and float64 then order users alike
 weighted_seeds = st.lists(
-    st.tuples(st.integers(0, N_ITEMS - 1), st.sampled_from([0.5, 1.0, 6.0])),
+    st.tuples(st.integers(0, N_ITEMS - 1), st.sampled_from([0.01, 0.5, 1.0, 6.0])),
     max_size=6,
     unique_by=lambda seed: seed[0],
 )

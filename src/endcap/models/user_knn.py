@@ -33,6 +33,7 @@ from endcap.config import UserKnnConfig
 from endcap.topn import LIMIT, N_SIZES, RowMap, best, key_id, key_score, ranked
 from endcap.types import ACTION_WEIGHT, F4, I1, I4, I8, MAX_SEEDS, U1, U4, UNCLEAN, Arrays, EventBatch, Interest
 
+FAINT = 0.05  # seeds weaker than this share of the strongest are not read
 SHRINK = 2.0  # shared items at which agreement is half trusted
 TAIL = 32  # newest ring entries of a neighbour that are read
 RECENCY_S = 14 * 86_400.0
@@ -131,9 +132,14 @@ def count_users(
     slots: I4, stamp: int, met: I4, users: I4, overlap: F4,
 ) -> int:  # fmt: skip
     """Users who share seeds into ``users`` (id, shared) and ``overlap``; returns how many."""
+    strongest = np.float32(0.0)
+    for j in range(n_seeds):
+        strongest = max(strongest, weight[j])
     n = 0
     touched = 0
     for j in range(n_seeds):
+        if weight[j] < FAINT * strongest:
+            continue
         for k in range(length[seeds[j]]):
             user = pool[np.uint64(start[seeds[j]] + k)]
             met[np.uint64(n + k), 0], met[np.uint64(n + k), 1] = user, j
@@ -180,37 +186,55 @@ def nearest(
 
 
 @njit(cache=True, nogil=True)
-def read_rings(
+def list_rings(
     heap: I8, n_near: int, t_s: int, weights: F4, ring_start: I8, ring_length: I4, ring_item: I4, ring_at_s: U4,
-    ring_action: I1, slots: I4, stamp: int, table: I4, sums: F4,
+    ring_action: I1, slots: I4, near: I8, met: I4, values: F4,
 ) -> int:  # fmt: skip
-    """Sum the neighbours' items into ``table`` (item, owners, last owner) and ``sums``; returns how many items."""
-    n_rows = 0
+    """The neighbours' newest items as (item, neighbour) in ``met`` and their worth in ``values``; returns how many.
+
+    The rings are first located, then read, so that many fetches are in flight; slots are only touched.
+    """
     for h in range(n_near):
-        user, similarity = key_id(heap[h]), key_score(heap[h])
+        user = np.uint64(key_id(heap[h]))
         end = ring_start[user] + ring_length[user]
-        for k in range(max(ring_start[user], end - TAIL), end):
-            at = np.uint64(k)
-            strength = weights[ring_action[at]]
-            age_s = max(0, t_s - int(np.int64(ring_at_s[at])))
-            value = np.float32(similarity * strength * RECENCY_S / (RECENCY_S + age_s))
-            if value <= 0.0:
-                continue
-            item = np.uint64(ring_item[at])
-            if slots[item, 0] != stamp:
-                slots[item, 0], slots[item, 1] = stamp, n_rows
-                table[n_rows, ITEM], table[n_rows, OWNERS], table[n_rows, LAST] = ring_item[at], 0, -1
-                sums[n_rows, TOTAL] = 0.0
-                n_rows += 1
-            row = np.uint64(slots[item, 1])
-            if table[row, LAST] != h:
-                table[row, LAST] = h
-                table[row, OWNERS] += 1
-                sums[row, TOTAL] += value
-                sums[row, HELD] = value
-            elif value > sums[row, HELD]:
-                sums[row, TOTAL] += value - sums[row, HELD]
-                sums[row, HELD] = value
+        near[h, 0], near[h, 1] = max(ring_start[user], end - TAIL), end
+    n = 0
+    touched = 0
+    for h in range(n_near):
+        similarity = np.float32(key_score(heap[h]))
+        for k in range(near[h, 0], near[h, 1]):
+            at, p = np.uint64(k), np.uint64(n)
+            age_s = np.float32(max(0, t_s - int(np.int64(ring_at_s[at]))))
+            recency = np.float32(RECENCY_S) / (np.float32(RECENCY_S) + age_s)
+            values[p] = similarity * weights[np.uint64(ring_action[at])] * recency
+            met[p, 0], met[p, 1] = ring_item[at], h
+            touched ^= slots[np.uint64(ring_item[at]), 0]
+            n += values[p] > 0.0
+    met[n, 0] = touched  # one row past the end: keeps the touching from being removed as useless
+    return n
+
+
+@njit(cache=True, nogil=True)
+def add_up(met: I4, values: F4, n: int, slots: I4, stamp: int, table: I4, sums: F4) -> int:
+    """Sum each neighbour's strongest value per item into ``table`` (item, owners, last owner) and ``sums``; returns
+    how many items."""
+    n_rows = 0
+    for p in range(n):
+        item, neighbour, value = np.uint64(met[p, 0]), met[p, 1], values[p]
+        if slots[item, 0] != stamp:
+            slots[item, 0], slots[item, 1] = stamp, n_rows
+            table[n_rows, ITEM], table[n_rows, OWNERS], table[n_rows, LAST] = met[p, 0], 0, -1
+            sums[n_rows, TOTAL] = 0.0
+            n_rows += 1
+        row = np.uint64(slots[item, 1])
+        if table[row, LAST] != neighbour:
+            table[row, LAST] = neighbour
+            table[row, OWNERS] += 1
+            sums[row, TOTAL] += value
+            sums[row, HELD] = value
+        elif value > sums[row, HELD]:
+            sums[row, TOTAL] += value - sums[row, HELD]
+            sums[row, HELD] = value
     return n_rows
 
 
@@ -219,8 +243,8 @@ def retrieve_users(
     seeds: I4, weight: F4, n_seeds: int, n_context: int, own: int, t_s: int, everyone: float, k: int, limit: int,
     start: I8, length: I4, pool: I4, count: I4, weights: F4,
     ring_start: I8, ring_length: I4, ring_item: I4, ring_at_s: U4, ring_action: I1,
-    user_slots: I4, user_stamp: int, slots: I4, stamp: int, met: I4, users: I4, similarity: F4, table: I4, sums: F4,
-    tally: I4, heap: I8,
+    user_slots: I4, user_stamp: int, slots: I4, stamp: int, met: I4, users: I4, similarity: F4, near: I8, values: F4,
+    table: I4, sums: F4, tally: I4, heap: I8,
     column: int, into_items: I4, into_score: F4, into_seeds: I4, into_stamp: I4, into_row: I4, into_head: I8,
 ) -> None:  # fmt: skip
     """One query from seeds to candidates."""
@@ -228,10 +252,10 @@ def retrieve_users(
         seeds, weight, n_seeds, own, everyone, k, start, length, pool, count, ring_length,
         user_slots, user_stamp, met, users, similarity, tally, heap,
     )  # fmt: skip
-    n_rows = read_rings(
-        heap, n_near, t_s, weights, ring_start, ring_length, ring_item, ring_at_s, ring_action,
-        slots, stamp, table, sums,
-    )  # fmt: skip
+    n = list_rings(
+        heap, n_near, t_s, weights, ring_start, ring_length, ring_item, ring_at_s, ring_action, slots, near, met, values
+    )
+    n_rows = add_up(met, values, n, slots, stamp, table, sums)
     for row in range(n_rows):
         if table[row, OWNERS] < ANONYMITY:
             sums[row, TOTAL] = 0.0
@@ -280,11 +304,14 @@ class UserKnn:
         self._map = rows or RowMap()
         self._user_map = RowMap()
         self._seeds = min(config.seeds, MAX_SEEDS)
-        n_met = self._seeds * config.posting + 1
+        n_near = min(config.k, LIMIT)
+        n_items = n_near * TAIL + 1
+        n_met = max(self._seeds * config.posting + 1, n_items)
         self._met: I4 = np.zeros((n_met, 2), np.int32)
         self._users: I4 = np.zeros((n_met, 2), np.int32)
         self._similarity: F4 = np.zeros(n_met, np.float32)
-        n_items = min(config.k, LIMIT) * TAIL
+        self._near: I8 = np.zeros((n_near, 2), np.int64)
+        self._values: F4 = np.zeros(n_items, np.float32)
         self._table: I4 = np.zeros((n_items, 3), np.int32)
         self._sums: F4 = np.zeros((n_items, 2), np.float32)
         self._tally: I4 = np.zeros(N_SIZES, np.int32)
@@ -329,7 +356,8 @@ class UserKnn:
             blocks.start, blocks.length, self.pool, self.count, ACTION_WEIGHT,
             rings.blocks.start, rings.blocks.length, rings.item, rings.at_s, rings.action,
             self._user_map.slots, user_stamp, self._map.slots, stamp,
-            self._met, self._users, self._similarity, self._table, self._sums, self._tally, self._heap,
+            self._met, self._users, self._similarity, self._near, self._values, self._table, self._sums,
+            self._tally, self._heap,
             column, into.items, into.score, into.seeds, into.stamp, into.row_of, into.head,
         )  # fmt: skip
 
