@@ -39,7 +39,7 @@ def products(items: pl.DataFrame) -> pl.DataFrame:
     one_each = (
         kept.with_columns(code()).sort("n_lines", descending=True, maintain_order=True).unique("item_id", keep="first")
     )
-    return one_each.sort("item_id").select("item_id", "title", "price", "n_lines", "first_sold")
+    return one_each.sort("item_id").select("item_id", "title", "price", "n_lines")
 
 
 def code() -> pl.Expr:
@@ -70,6 +70,8 @@ def main() -> None:
     events, items = pl.read_parquet(folder / "events.parquet"), pl.read_parquet(folder / "items.parquet")
     kept = products(items)
     rows = lines(events, kept)
+    first = rows.group_by("item_id").agg(pl.col("timestamp").min().alias("first_sold"))
+    kept = kept.join(first, on="item_id", how="inner", maintain_order="left")
     kept.write_parquet(TARGET / "items.parquet", compression="zstd", compression_level=19)
     rows.write_parquet(TARGET / "events.parquet", compression="zstd", compression_level=19, row_group_size=40_000)
     say = Console().print

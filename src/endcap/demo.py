@@ -92,6 +92,9 @@ class Shopper:
         address = urllib.parse.urlsplit(base_url)
         self._connection = http.client.HTTPConnection(address.hostname or "127.0.0.1", address.port, timeout=120)
 
+    def close(self) -> None:
+        self._connection.close()
+
     def call(self, method: str, path: str, body: object = None) -> bytes:
         """One request; the body of a 200. Raises ``CheckFailed`` with the server's words otherwise."""
         payload = None if body is None else msgspec.json.encode(body)
@@ -147,6 +150,8 @@ def check(base_url: str, say: Callable[[str], None] | None = None) -> int:
     except (CheckFailed, OSError, http.client.HTTPException, msgspec.MsgspecError) as failure:
         tell(f"FAILED  {failure}")
         return 1
+    finally:
+        shopper.close()
     tell("passed  the shop keeps its promises")
     return 0
 

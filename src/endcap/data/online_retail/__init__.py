@@ -31,7 +31,7 @@ COUNTRIES: dict[str, str | None] = {
 def load_items(shift_to: int | None = None) -> list[Item]:
     """The catalogue: title, price in GBP, ``[department, leaf]`` category and attributes where the title names them.
 
-    A product counts as published when it first appears in the log; ``shift_to`` moves that moment as ``load_events`` does.
+    A product counts as published when it first appears in the log; ``shift_to`` moves that as ``load_events`` does.
     """
     table, shift = read("items"), shift_ms(shift_to)
     families = Counter(item_id[:5] for item_id in table["item_id"])
