@@ -16,11 +16,11 @@ actions that may lead to a purchase, purchases. Readers divide by it: cosine (Sa
 probability (Deshpande & Karypis 2004). Counts are of events while pairs are deduplicated, so a ratio may exceed 1.
 
 A full list keeps its strongest: a newcomer replaces the neighbour of the least faded total (buying counts six times)
-if it weighs as much, else it is turned away. ``floor`` remembers a lower bound of that least total on a scale that
-does not change with time (log2 total + t / half-life), so most newcomers to a full list are turned away unscanned.
+if it weighs as much, else it is turned away. As all totals of a list fade alike and votes only add, the least total of
+the last scan, faded, stays a lower bound: ``floor`` remembers it, so most newcomers are turned away unscanned.
 
 Layout: ``blocks`` by item, pools ``other`` int32, ``weight`` float32 [4], ``at_s`` uint32. Cost: 24 bytes per neighbour
-held, 52 per item; per pair two scans of at most ``neighbours`` ids. Late pairs are added at their own, smaller worth,
+held, 60 per item; per pair two scans of at most ``neighbours`` ids. Late pairs are added at their own, smaller worth,
 so no factor ever exceeds the one of a single quantum.
 
 When not to use it: alone for items that nobody touched yet (content does that), or for next-item prediction on long
@@ -62,7 +62,7 @@ PURCHASE = ACTION_CODE["purchase"]
 BUYING = 6.0  # a vote of a buying channel in a neighbour's total
 QUANTUM_S = 65_536  # reference times are multiples of this: about 18 hours
 NEGLIGIBLE = 2.0**-10  # a closeness below this is no vote
-MARGIN = 1e-4  # float32 rounding may lower a total by less than this (log2), so the floor stays a lower bound
+MARGIN = 0.9999  # float32 rounding lowers a total by less than this, so the floor stays a lower bound
 SESSION_S = 1_800  # NEXT: a longer pause is another session
 LN2 = math.log(2.0)
 N_FACTORS = 1024
@@ -91,6 +91,14 @@ def find(b: int, row: I4) -> int:
     for k in range(np.int32(row.shape[0])):
         found = max(found, np.int32(k) if row[k] == wanted else np.int32(-1))
     return int(found)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def is_below(worth: float, ref_s: int, least: float, least_s: int, factors: F8) -> bool:
+    """Whether a total as of ``ref_s`` is less than one as of ``least_s``."""
+    if ref_s >= least_s:
+        return worth < least * fade(factors, ref_s, least_s)
+    return worth * fade(factors, least_s, ref_s) < least
 
 
 @njit(cache=True, nogil=True)
@@ -143,7 +151,7 @@ def widen(
 
 @njit(cache=True, nogil=True, inline="always")
 def vote(
-    a: int, b: int, v: float, n: float, t: float, w: float, ref_s: int, half_life: float,
+    a: int, b: int, v: float, n: float, t: float, w: float, ref_s: int,
     start: I8, length: I4, cap: I4, tail: I8, free: I8, n_free: I8, max_cap: int,
     other: I4, weight: F4, at_s: U4, floor: F8, factors: F8,
 ) -> None:  # fmt: skip
@@ -160,10 +168,11 @@ def vote(
         length[a] = held + 1
     else:
         worth = total(v, n, t, w)
-        if math.log2(worth) + ref_s / half_life < floor[a]:
+        if is_below(worth, ref_s, floor[a, 0], int(floor[a, 1]), factors):
             return
         place, least = weakest(base, held, ref_s, weight, at_s, factors)
-        floor[a] = math.log2(least) + ref_s / half_life - MARGIN if 0.0 < least < np.inf else -np.inf
+        if least < np.inf:
+            floor[a, 0], floor[a, 1] = least * MARGIN, ref_s
         if worth < least:
             return
     other[place] = b
@@ -199,6 +208,7 @@ def fold(
 ) -> int:  # fmt: skip
     """Fold the trail from pair ``begin`` on. Gives the pair at which the pool was full, else the number of pairs."""
     pair_half_life, half_life, buy_window = scales[0], scales[1], scales[2]
+    when, ref_s, unit = -1, 0, 1.0
     for p in range(begin, earlier.shape[0]):
         if tail[0] + 2 * max_cap > other.shape[0]:
             return p
@@ -206,9 +216,10 @@ def fold(
         bought = later_action[p] == PURCHASE
         both = bought and earlier_action[p] == PURCHASE
         close = math.exp(-LN2 * gap / pair_half_life)
-        when = int(np.int64(trail_s[p]))
-        ref_s = when // QUANTUM_S * QUANTUM_S
-        unit = math.exp(LN2 * (when - ref_s) / half_life)  # one vote now, as of ref_s
+        if trail_s[p] != when:  # the pairs of one interaction stand together
+            when = int(np.int64(trail_s[p]))
+            ref_s = when // QUANTUM_S * QUANTUM_S
+            unit = math.exp(LN2 * (when - ref_s) / half_life)  # one vote now, as of ref_s
         v = unit * close if close >= NEGLIGIBLE else 0.0
         n = unit if distance[p] == 1 and gap <= SESSION_S and not (both and gap == 0) else 0.0
         t = 0.0
@@ -217,12 +228,12 @@ def fold(
         w = unit if both and gap <= buy_window else 0.0
         if v + n + t + w > 0.0:
             vote(
-                a, b, v, n, t, w, ref_s, half_life, start, length, cap, tail, free, n_free, max_cap,
+                a, b, v, n, t, w, ref_s, start, length, cap, tail, free, n_free, max_cap,
                 other, weight, at_s, floor, factors,
             )  # fmt: skip
         if v + w > 0.0:
             vote(
-                b, a, v, 0.0, 0.0, w, ref_s, half_life, start, length, cap, tail, free, n_free, max_cap,
+                b, a, v, 0.0, 0.0, w, ref_s, start, length, cap, tail, free, n_free, max_cap,
                 other, weight, at_s, floor, factors,
             )  # fmt: skip
     return int(earlier.shape[0])
@@ -256,7 +267,7 @@ class Covisit:
         self.at_s: U4 = np.zeros(1024, np.uint32)
         self.mass: F4 = np.zeros((0, N_CHANNELS), np.float32)
         self.mass_at_s: U4 = np.zeros(0, np.uint32)
-        self._floor: F8 = np.full(0, -np.inf)
+        self._floor: F8 = np.zeros((0, 2))  # least total, its reference time
 
     def fold(self, batch: EventBatch, trail: Trail) -> None:
         """Learn from a clean batch and the trail that ``Histories`` made of it."""
@@ -281,7 +292,7 @@ class Covisit:
         self.blocks.grow(n_items)
         self.mass = grown(self.mass, n_items, 0)
         self.mass_at_s = grown(self.mass_at_s, n_items, 0)
-        self._floor = grown(self._floor, n_items, -np.inf)
+        self._floor = grown(self._floor, n_items, 0)
 
     def arrays(self, _n_users: int, n_items: int) -> Arrays:
         """The state as named arrays."""
