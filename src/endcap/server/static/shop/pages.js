@@ -4,7 +4,8 @@ import { CheckGlyph } from "./glyphs.js";
 import { html, useEffect, useState } from "./html.js";
 import { followed, go, route, toCart, toDepartment, toHome, toItem } from "./router.js";
 import { act, addToCart, buy, cart, catalogueSize, departments, ensure, hourNow, items, moment, notice, takeFromCart, view } from "./store.js";
-import { Card, open, Picture, Shelf } from "./shelf.js";
+import { Picture } from "./photo.js";
+import { Card, open, Shelf } from "./shelf.js";
 import { money, t } from "../messages.js";
 
 /** @typedef {import("./api.js").Item} Item */

@@ -3,10 +3,10 @@
 import { recommend } from "./api.js";
 import { BackGlyph, OnGlyph } from "./glyphs.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
+import { Picture } from "./photo.js";
 import { followed, go, toItem } from "./router.js";
 import { act, announcement, context, ensure, items, moment, noteAnswered, noteDrawn, revision, settled, visitor } from "./store.js";
 import { around, has, money, t } from "../messages.js";
-import { picture } from "../picture.js";
 
 /** @typedef {import("./api.js").Placed} Placed */
 /** @typedef {{ placed: Placed[], request: string, fresh: Set<string>, revision: number, failed: string }} Shown */
@@ -63,15 +63,6 @@ export function open(/** @type {string} */ id, /** @type {MouseEvent} */ event, 
   if (!followed(event)) return;
   act([{ type: "view", item_id: id }], { origin, started: event.timeStamp });
   go(toItem(id));
-}
-
-/** The picture of an item; decorative, since the title stands beside it. */
-export function Picture({ item }) {
-  const frame = useRef(/** @type {HTMLElement | null} */ (null));
-  useLayoutEffect(() => {
-    if (frame.current) frame.current.innerHTML = picture(item);
-  }, [item.item_id]);
-  return html`<span class="picture" ref=${frame}></span>`;
 }
 
 /** Why an item is here, in words; the item that caused it is a link. */
