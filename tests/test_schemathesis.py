@@ -13,7 +13,8 @@ from served import serving
 
 pytest.importorskip("schemathesis", reason="schemathesis comes with: make test-all")
 
-CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+# 503 is a documented answer (behind, overloaded); 500 is documented nowhere, so the first check catches it.
+CHECKS = "status_code_conformance,content_type_conformance,response_schema_conformance"
 
 
 @pytest.mark.slow

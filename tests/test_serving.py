@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from endcap.config import Config
+from endcap.config import Config, ServerConfig
 from endcap.engine import Engine
+from endcap.errors import ConfigError
 from endcap.server.metrics import Latency, Metrics
 from endcap.server.requestlog import LINES_PER_S, RequestLog
+from endcap.server.serving import run
 from endcap.server.warmup import warm_up
 from endcap.types import Ack, Refusal, Slate
 from served import error_of, serving, view
@@ -107,8 +109,9 @@ CHILD = """
 import sys
 from pathlib import Path
 from endcap.config import Config, ServerConfig
-from endcap.config import Config
+from endcap.config import Config, ServerConfig
 from endcap.engine import Engine
+from endcap.errors import ConfigError
 from endcap.server.serving import run
 config = Config(server=ServerConfig(port=int(sys.argv[2])))
 run(Engine.open(Path(sys.argv[1]), config), None, config)
@@ -154,6 +157,16 @@ def connected(port: int, child: subprocess.Popen[bytes]) -> socket.socket:
             assert child.poll() is None, "the server ended while starting"
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_an_address_that_is_taken_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        config = Config(server=ServerConfig(port=other.getsockname()[1]))
+        with pytest.raises(ConfigError, match="--port"):
+            run(Engine.open(tmp_path, config), None, config)
+    Engine.open(tmp_path).close()
 
 
 def test_a_draining_server_says_that_it_is_not_ready(tmp_path: Path) -> None:

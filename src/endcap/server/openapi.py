@@ -19,6 +19,7 @@ ERRORS = {
     404: "Nothing has this id.",
     413: "The body or batch is over its limit.",
     415: "The body is compressed.",
+    431: "The address and headers are over 32 KiB together.",
     429: "Too many events wait for the disk; try again after Retry-After seconds.",
     503: "Overloaded, draining, or behind the offset asked for; try again after Retry-After seconds.",
 }
@@ -111,7 +112,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _responses(route: Route, answer: dict[str, Any] | None, error: Any, guarded: bool) -> dict[str, Any]:
     schema = answer if answer is not None else {"type": "string"}
     found: dict[str, Any] = {"200": {"description": "Done.", "content": {route.media_type: {"schema": schema}}}}
-    for status in sorted({*route.errors, *((401, 403, 503) if guarded else ())}):
+    for status in sorted({*route.errors, *((401, 403, 431, 503) if guarded else ())}):
         found[str(status)] = {
             "description": ERRORS[status],
             "content": {"application/json": {"schema": error}},

@@ -47,7 +47,7 @@ class RequestLog:
         more: dict[str, Any] = {} if fault is None else {"exc_info": fault}
         if self._left_out:
             more["lines_left_out"], self._left_out = self._left_out, 0
-        write = self._log.info if status < 500 else self._log.error
+        write = self._log.error if fault is not None else self._log.warning if status >= 500 else self._log.info
         write("request", route=route, status=status, ms=round(seconds * 1e3, 3), **more)
 
     def event(self, event: str, **more: Any) -> None:

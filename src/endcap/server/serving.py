@@ -12,6 +12,7 @@ import gc
 import ipaddress
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,10 @@ class Server(uvicorn.Server):
 
     service: Service
 
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until told to stop. ``ConfigError`` when the address cannot be bound."""
+        super().run(sockets or [bound(self.config.host, self.config.port)])
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         with super().capture_signals():
@@ -123,6 +128,21 @@ class Server(uvicorn.Server):
         if self.should_exit:  # asked twice: do not wait for slow clients
             self.force_exit = sig == signal.SIGINT
         super().handle_exit(sig, frame)
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket with the address taken, not yet listening: while kernels compile, clients are refused at once."""
+    taken = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((host, port))
+    except OSError as refused:
+        taken.close()
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {refused.strerror or refused}; choose another address or port "
+            "(server.host, server.port, --port), or stop what listens there"
+        ) from refused
+    return taken
 
 
 def build(
@@ -152,7 +172,7 @@ def build(
             loop="uvloop",
             ws="none",
             lifespan="on",
-            log_level="warning",
+            log_level="error",  # what clients do wrong is answered and counted, not written down line by line
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -167,4 +187,8 @@ def build(
 
 def run(engine: Engine, keys: KeyRing | None, config: Config | None = None, progress: Progress = silent) -> None:
     """Serve until SIGTERM or Ctrl+C, then drain, save and close the engine."""
-    build(engine, keys, config, progress=progress).run()
+    try:
+        build(engine, keys, config, progress=progress).run()
+    except ConfigError:
+        engine.close()
+        raise

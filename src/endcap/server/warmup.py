@@ -45,6 +45,8 @@ def warm_up(config: Config, progress: Progress = silent) -> None:
                 )
             progress("warm-up", done + 3, steps)
         shop.interest("u0")
+        shop.findings(Query(user_id="u0"))
+        shop.findings(Query(user_id="u0"), "i3")
         shop.similar_users("u0")
 
 
