@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -122,12 +122,9 @@ def test_a_closed_log_takes_nothing(log: EventLog) -> None:
 @settings(max_examples=40, deadline=None)
 def test_both_logs_answer_alike_however_the_stream_is_cut(groups: list[list[int]]) -> None:
     memory = MemoryLog()
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as directory:
         patch.setattr("endcap.stores.sqlite.ROWS", 3)  # so that small groups span several statements
-        path = Path(os.environ.get("TMPDIR", "/tmp")) / f"endcap-twin-{os.getpid()}.db"
-        for stale in path.parent.glob(f"{path.name}*"):
-            stale.unlink()
-        real = SqliteLog(path, "os")
+        real = SqliteLog(Path(directory) / "log.db", "os")
         for group in groups:
             events = [view(k) for k in group]
             assert real.append(events) == memory.append(events)
@@ -135,8 +132,6 @@ def test_both_logs_answer_alike_however_the_stream_is_cut(groups: list[list[int]
         assert real.last_offset() == memory.last_offset()
         assert real.count() == memory.count()
         real.close()
-        for stale in path.parent.glob(f"{path.name}*"):
-            stale.unlink()
 
 
 # ---------------------------------------------------------------- SQLite
