@@ -34,6 +34,7 @@ function Speed() {
   const [last, ...older] = timings.value;
   if (!last) return html`<section class="block speed"><h3>${t("panel.speed")}</h3><p class="hint">${t("panel.speed.none")}</p></section>`;
   const total = last.drawn - last.started;
+  /** @type {[string, number][]} */
   const parts = [
     ["stored", last.stored - last.started],
     ["answered", last.answered - last.stored],

@@ -34,7 +34,7 @@ export function go(/** @type {string} */ address, { replace = false, keepFocus =
   if (replace) return;
   scrollTo(0, 0);
   if (keepFocus) return;
-  requestAnimationFrame(() => document.querySelector("main h1")?.focus({ preventScroll: true }));
+  requestAnimationFrame(() => /** @type {HTMLElement | null} */ (document.querySelector("main h1"))?.focus({ preventScroll: true }));
 }
 
 /** A plain left click on one of our links; anything else is the browser's business. */
