@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -35,6 +35,7 @@ def test_every_default_weight_has_a_feature_column() -> None:
     assert LinearRanker(COLUMNS).terms == tuple(name for name in COLUMNS if name in DEFAULT_TERMS)
 
 
+@settings(deadline=None)
 @given(tame_rows)
 def test_scores_equal_the_twin(rows: F4) -> None:
     ranker = LinearRanker(COLUMNS)
@@ -42,6 +43,7 @@ def test_scores_equal_the_twin(rows: F4) -> None:
     assert ranker.n_nan == 0
 
 
+@settings(deadline=None)
 @given(wild_rows)
 def test_whatever_the_features_are_no_score_is_nan_and_broken_values_are_counted(rows: F4) -> None:
     bounded = tuple(f"f{k}" for k in range(len(COLUMNS)))
@@ -51,6 +53,7 @@ def test_whatever_the_features_are_no_score_is_nan_and_broken_values_are_counted
     assert np.abs(ranker.score(rows)).max(initial=0.0) <= len(bounded)
 
 
+@settings(deadline=None)
 @given(tame_rows)
 def test_the_terms_of_a_row_sum_to_its_score(rows: F4) -> None:
     unit = np.clip(rows, -1, 1)
@@ -58,6 +61,7 @@ def test_the_terms_of_a_row_sum_to_its_score(rows: F4) -> None:
     assert ranker.trace(unit).sum(axis=1) == pytest.approx(ranker.score(unit), abs=1e-6)
 
 
+@settings(deadline=None)
 @given(tame_rows)
 def test_a_row_scores_the_same_alone_as_in_company(rows: F4) -> None:
     ranker = LinearRanker(COLUMNS)

@@ -37,6 +37,8 @@ class Lists:
         self.items = np.full((60, DEPTH), -1, np.int32)
         self.keys = np.full((60, DEPTH), -np.inf)
         self.length = np.zeros(60, np.int32)
+        self.region_row = np.array([42, 43, -1, 45], np.int32)
+        self.category_row = np.arange(46, 60, dtype=np.int32)
 
     def put(self, row: int, counts: dict[int, float], half_life_s: float) -> None:
         ranked = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:DEPTH]
@@ -52,12 +54,6 @@ class Lists:
 
     def row_device(self, device: int) -> int:
         return 36 + device
-
-    def row_region(self, region: int) -> int:
-        return 42 + region if 0 <= region < 4 else -1
-
-    def row_category(self, category: int) -> int:
-        return 46 + category if 0 <= category < 14 else -1
 
 
 def moment(hour: int = -1, device: int = 5, region: int = -1, categories: tuple[int, ...] = ()) -> Interest:
@@ -78,15 +74,15 @@ def twin(lists: Lists, interest: Interest, n: int) -> dict[int, float]:
         for row, weight in [
             (lists.row_hour(interest.hour), HOUR_WEIGHT),
             (lists.row_device(interest.device), DEVICE_WEIGHT),
-            (lists.row_region(interest.region), REGION_WEIGHT),
+            (lists.region_row[interest.region] if 0 <= interest.region < 4 else -1, REGION_WEIGHT),
         ]
         if row >= 0
     ]
     for k in range(CATEGORIES):
-        row = lists.row_category(int(interest.categories[k]))
+        category = int(interest.categories[k])
         share = max(float(interest.category_short[k]), float(interest.category_long[k]))
-        if row >= 0:
-            asked.append((row, CATEGORY_WEIGHT * share, week, half))
+        if category >= 0:
+            asked.append((lists.category_row[category], CATEGORY_WEIGHT * share, week, half))
     scores: dict[int, float] = defaultdict(float)
     for row, weight, half_life, depth in asked:
         values = [2.0 ** (key - NOW / half_life) for key in lists.keys[row, : lists.length[row]]]
@@ -130,7 +126,7 @@ def test_what_sells_lately_leads_and_the_moment_moves_it() -> None:
 def test_the_shoppers_categories_come_forward() -> None:
     lists = Lists()
     lists.put(lists.row_global(BOUGHT, WEEK), {1: 100, 2: 100}, HALF_LIVES_S[WEEK])
-    lists.put(lists.row_category(7), {2: 400, 5: 399}, HALF_LIVES_S[WEEK])
+    lists.put(lists.category_row[7], {2: 400, 5: 399}, HALF_LIVES_S[WEEK])
     assert order_of(proposed(PopularSource(lists), moment(categories=(7,)), N_ITEMS)) == [2, 5, 1]
 
 

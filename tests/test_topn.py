@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endcap.topn import LIMIT, N_SIZES, RowMap, best, key_id, key_score, pack, ranked
@@ -15,6 +15,7 @@ floats = st.floats(width=32, allow_nan=True, allow_infinity=True) | st.sampled_f
 )
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.lists(floats, max_size=200), st.integers(1, 60), st.randoms())
 def test_best_keeps_what_sorting_would_with_ties_to_the_smaller_id(
     scores: list[float], limit: int, chance: Random
@@ -32,6 +33,7 @@ def test_best_keeps_what_sorting_would_with_ties_to_the_smaller_id(
     assert list(zip(-got_scores, got_ids, strict=True)) == wanted
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.floats(width=32, min_value=2.0**-126, max_value=2.0**127), st.integers(0, 2**31 - 1))
 def test_a_key_gives_back_its_score_and_id(score: float, ident: int) -> None:
     key = pack(score, ident)

@@ -24,7 +24,7 @@ LIMIT = CAPACITY  # most results of one selection
 LAST_ID = 0x7FFFFFFF
 INFINITE_BITS = 0x7F800000  # bits of +inf; those of NaN are above, those of negative numbers negative
 SIZE_SHIFT = 20  # drops all but 3 bits of a float32's mantissa
-N_SIZES = (INFINITE_BITS >> SIZE_SHIFT) + 1
+N_SIZES = INFINITE_BITS >> SIZE_SHIFT
 
 
 class RowMap:
@@ -105,10 +105,13 @@ def best(ids: I4, scores: F4, n_rows: int, limit: int, tally: I4, heap: I8) -> i
     """
     tally[:] = 0
     bits = scores.view(np.int32)
+    largest = 0
     for row in range(n_rows):
-        tally[min(max(bits[row], 0), INFINITE_BITS) >> SIZE_SHIFT] += 1
+        value = bits[row] if 0 <= bits[row] < INFINITE_BITS else 0
+        largest = max(largest, value)
+        tally[value >> SIZE_SHIFT] += 1
     places = limit
-    least = (INFINITE_BITS >> SIZE_SHIFT) - 1
+    least = largest >> SIZE_SHIFT
     while least > 0 and tally[least] < places:
         places -= tally[least]
         least -= 1

@@ -75,7 +75,7 @@ def shrunk_mass(item: int, channel: int, t_s: int, mass: F4, mass_at_s: U4, pace
     return mass[i, np.uint64(channel)] * faded + np.float32(SHRINK)  # type: ignore[no-any-return]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def list_pairs(
     seeds: I4, strength: F4, n_seeds: int, n_context: int, t_s: int, first: int, second: int, parts: F4, cosine: bool,
     start: I8, length: I4, other: I4, weight: F4, at_s: U4, mass: F4, mass_at_s: U4, pace: int, fades: F4,
@@ -151,7 +151,7 @@ def blame(heap: I8, size: int, pairs: I4, votes: F4, n: int, slots: I4, table: I
                 from_seed[table[row, RANK]] = pairs[p, SEED]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def best_items(
     seeds: I4, strength: F4, n_seeds: int, n_context: int, t_s: int, first: int, second: int, parts: F4, cosine: bool,
     start: I8, length: I4, other: I4, weight: F4, at_s: U4, mass: F4, mass_at_s: U4, pace: int, fades: F4,

@@ -65,26 +65,28 @@ DEFAULT_TERMS: Mapping[str, Term] = {
 }
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def score_rows(rows: F4, weight: F4, bend: F4, scale: F4, out: F4) -> int:
     """out[r] = sum of weight x / (bend |x| + scale) over the columns; returns how many values were not finite.
 
-    Sums may be reordered to use vectors, always in the same way for every row.
+    Sums may be reordered to use vectors, always in the same way for every row. Python's check for division by zero
+    would forbid vectors, hence the NumPy error model; scales are positive.
     """
-    n_nan = 0
+    n_finite = np.float32(0.0)
     for r in range(rows.shape[0]):
         total = np.float32(0.0)
+        whole = np.float32(0.0)
         for c in range(weight.shape[0]):
-            x = rows[r, c]
-            finite = abs(x) <= LARGEST
-            x = x if finite else np.float32(0.0)
-            n_nan += not finite
+            finite = np.float32(1.0) if abs(rows[r, c]) <= LARGEST else np.float32(0.0)
+            x = rows[r, c] if abs(rows[r, c]) <= LARGEST else np.float32(0.0)
+            whole += finite
             total += weight[c] * x / (bend[c] * abs(x) + scale[c])
         out[r] = total
-    return n_nan
+        n_finite += whole
+    return rows.size - int(n_finite)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def trace_rows(rows: F4, columns: I4, weight: F4, bend: F4, scale: F4, out: F4) -> None:
     """out[r, k] = the term of column ``columns[k]``."""
     for r in range(rows.shape[0]):

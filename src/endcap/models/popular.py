@@ -46,15 +46,38 @@ class TopLists(Protocol):
     items: I4
     keys: F8
     length: I4
+    region_row: I4  # row of a region's list, -1 = none; shorter than the number of regions while few have one
+    category_row: I4  # the same for categories
 
     def row_global(self, group: int, half_life: int) -> int: ...
     def row_hour(self, hour: int) -> int: ...
     def row_device(self, device: int) -> int: ...
-    def row_region(self, region: int) -> int: ...
-    def row_category(self, category: int) -> int: ...
 
 
 @njit(cache=True, nogil=True)
+def choose(
+    hour_row: int, device_row: int, region: int, region_row: I4, categories: I4, short: F4, long: F4, category_row: I4,
+    n_lists: int, lists: I4, weight: F4,
+) -> int:  # fmt: skip
+    """Write the rows and weights of the moment's lists behind the general ones; returns how many lists in all."""
+    if hour_row >= 0:
+        lists[n_lists], weight[n_lists] = hour_row, HOUR_WEIGHT
+        n_lists += 1
+    if device_row >= 0:
+        lists[n_lists], weight[n_lists] = device_row, DEVICE_WEIGHT
+        n_lists += 1
+    if 0 <= region < region_row.shape[0] and region_row[region] >= 0:
+        lists[n_lists], weight[n_lists] = region_row[region], REGION_WEIGHT
+        n_lists += 1
+    for k in range(CATEGORIES):
+        category = categories[k]
+        if 0 <= category < category_row.shape[0] and category_row[category] >= 0:
+            lists[n_lists], weight[n_lists] = category_row[category], CATEGORY_WEIGHT * max(short[k], long[k])
+            n_lists += 1
+    return n_lists
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def blend(
     lists: I4, weight: F4, half_life_s: F8, n_lists: int, n_general: int, t_s: int, depth: int,
     items: I4, keys: F8, length: I4, slots: I4, stamp: int, ids: I4, scores: F4,
@@ -68,8 +91,9 @@ def blend(
     for q in range(n_lists):
         at = lists[q]
         now = t_s / half_life_s[q]
-        leader = math.exp2(keys[at, 0] - now) if length[at] > 0 else 0.0
-        unit = weight[q] / whole / math.sqrt(leader + PRIOR)
+        if length[at] == 0:
+            continue
+        unit = weight[q] / whole / math.sqrt(math.exp2(keys[at, 0] - now) + PRIOR)
         for k in range(min(length[at], depth if q < n_general else (depth + 1) // 2)):
             share = np.float32(unit * math.exp2(0.5 * (keys[at, k] - now)))
             item = np.uint64(items[at, k])
@@ -83,11 +107,16 @@ def blend(
 
 @njit(cache=True, nogil=True)
 def retrieve_popular(
-    lists: I4, weight: F4, half_life_s: F8, n_lists: int, n_general: int, t_s: int,
-    items: I4, keys: F8, length: I4, slots: I4, stamp: int, ids: I4, scores: F4, limit: int, tally: I4, heap: I8,
+    hour_row: int, device_row: int, region: int, region_row: I4, categories: I4, short: F4, long: F4, category_row: I4,
+    lists: I4, weight: F4, half_life_s: F8, n_general: int, t_s: int,
+    items: I4, keys: F8, length: I4, slots: I4, stamp: int, ids: I4, scores: F4,
+    limit: int, tally: I4, heap: I8,
     column: int, into_items: I4, into_score: F4, into_seeds: I4, into_stamp: I4, into_row: I4, into_head: I8,
 ) -> None:  # fmt: skip
     """One query from lists to candidates."""
+    n_lists = choose(
+        hour_row, device_row, region, region_row, categories, short, long, category_row, n_general, lists, weight
+    )
     n_rows = blend(
         lists, weight, half_life_s, n_lists, n_general, t_s, limit, items, keys, length, slots, stamp, ids, scores
     )
@@ -125,31 +154,12 @@ class PopularSource:
     def retrieve(self, interest: Interest, into: Candidates, column: int, n: int) -> None:
         """Propose the ``n`` items most popular in this moment and in the shopper's categories."""
         tops = self._tops
-        n_lists = self._choose(interest)
         stamp = self._map.begin(into.stamp.shape[0])
         retrieve_popular(
-            self._lists, self._weight, self._half_life_s, n_lists, len(GENERAL), interest.t_s,
+            tops.row_hour(interest.hour), tops.row_device(interest.device), interest.region, tops.region_row,
+            interest.categories, interest.category_short, interest.category_long, tops.category_row,
+            self._lists, self._weight, self._half_life_s, len(GENERAL), interest.t_s,
             tops.items, tops.keys, tops.length, self._map.slots, stamp, self._ids, self._scores,
             min(n, LIMIT), self._tally, self._heap,
             column, into.items, into.score, into.seeds, into.stamp, into.row_of, into.head,
         )  # fmt: skip
-
-    def _choose(self, interest: Interest) -> int:
-        """Write the rows and weights of the moment's lists behind the general ones; returns how many lists in all."""
-        tops, q = self._tops, len(GENERAL)
-        moment = [
-            (tops.row_hour(interest.hour), HOUR_WEIGHT),
-            (tops.row_device(interest.device), DEVICE_WEIGHT),
-            (tops.row_region(interest.region), REGION_WEIGHT),
-        ]
-        for k in range(CATEGORIES):
-            category = int(interest.categories[k])
-            if category < 0:
-                break
-            share = max(float(interest.category_short[k]), float(interest.category_long[k]))
-            moment.append((tops.row_category(category), CATEGORY_WEIGHT * share))
-        for row, weight in moment:
-            if row >= 0 and weight > 0.0:
-                self._lists[q], self._weight[q] = row, weight
-                q += 1
-        return q

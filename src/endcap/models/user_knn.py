@@ -126,7 +126,7 @@ def rename(
 # ---------------------------------------------------------------- read
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def count_users(
     seeds: I4, weight: F4, n_seeds: int, own: int, everyone: float, start: I8, length: I4, pool: I4, count: I4,
     slots: I4, stamp: int, met: I4, users: I4, overlap: F4,
@@ -168,7 +168,7 @@ def count_users(
     return n_users
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def nearest(
     seeds: I4, weight: F4, n_seeds: int, own: int, everyone: float, k: int, start: I8, length: I4, pool: I4, count: I4,
     ring_length: I4, slots: I4, stamp: int, met: I4, users: I4, similarity: F4, tally: I4, heap: I8,
@@ -185,7 +185,7 @@ def nearest(
     return best(users[:, ID], similarity, n_users, k, tally, heap)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def list_rings(
     heap: I8, n_near: int, t_s: int, weights: F4, ring_start: I8, ring_length: I4, ring_item: I4, ring_at_s: U4,
     ring_action: I1, slots: I4, near: I8, met: I4, values: F4,
