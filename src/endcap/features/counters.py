@@ -64,12 +64,12 @@ MAX_SLICES = 2048  # blocks of slices grow up to this: hours, devices and 1,024 
 MAX_REGIONS = MAX_SLICES - SLICE_REGION
 
 COLUMNS: tuple[str, ...] = (
-    *(f"pop_{group}_{horizon}" for group in GROUPS for horizon in HORIZONS),  # log(1 + decayed count)
-    "trend_hour",  # log2 of the last hour's rate against the last day's, shrunk; 0 = steady
-    "trend_day",  # log2 of the last day's rate against the last week's
+    *(f"pop_{group}_{horizon}" for group in GROUPS for horizon in HORIZONS),  # decayed count
+    "trend_hour",  # -1..1: the last hour's rate against the last day's, shrunk; 0 = steady
+    "trend_day",  # -1..1: the last day's rate against the last week's
     "wanted_rate",  # wanted per seen over a week, shrunk towards 0.05
     "bought_rate",  # bought per seen over a week, shrunk towards 0.02
-    "lift_hour",  # log2 of observed against expected count at this local hour, shrunk; 0 = as in general
+    "lift_hour",  # -1..1: observed against expected count at this local hour, shrunk; 0 = as in general
     "lift_device",
     "lift_region",
 )
@@ -83,6 +83,7 @@ LIFT_PRIOR = 3.0  # weighted events
 
 LOG_WEIGHT: F8 = np.log2(np.maximum(ACTION_WEIGHT.astype(np.float64), 1e-9))  # by action; only positive ones count
 LN2 = math.log(2.0)
+POWERS: F8 = 2.0 ** np.arange(-30, 64)
 FULL_POOL, NO_ROW, MOVED = 1, 2, 3  # why a fold stopped
 
 
@@ -104,7 +105,7 @@ def find_slice(wanted: int, row: I2) -> int:
     return int(found)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def add_slice(
     item: int, wanted: int, more: float, start: I8, length: I4, cap: I4, tail: I8, free: I8, n_free: I8,
     slices: I2, slice_key: F8, totals: F8,
@@ -180,9 +181,28 @@ def fold(
 
 @njit(cache=True, nogil=True)
 def value(key: float, now: float) -> float:
-    """The decayed count behind a key; ``now`` in half-lives."""
+    """The decayed count behind a key, to 5e-9; ``now`` in half-lives.
+
+    A polynomial of 2^fraction (least-squares on [0, 1]) times a power from a table: five times faster than exp, which
+    would be the dearest part of a request.
+    """
     away = key - now
-    return math.exp(LN2 * away) if away > -30.0 else 0.0
+    if away <= -30.0:
+        return 0.0
+    whole = math.floor(away)
+    f = away - whole
+    power = POWERS[min(int(whole) + 30, POWERS.shape[0] - 1)]
+    return power * (
+        1.0000000044199475 + f * (0.6931469139660649 + f * (0.24023030828176534 + f * (
+            0.05548215028456852 + f * (0.009679985254572771 + f * (0.0012437946385775525 + f * 0.00021683431246386688))
+        )))
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
+def against(a: float, b: float, prior: float) -> float:
+    """How a stands to b, shrunk: (a - b) / (a + b), a monotone function of log(a / b) that needs no logarithm."""
+    return (a - b) / (a + b + 2.0 * prior)
 
 
 @njit(cache=True, nogil=True)
@@ -192,7 +212,8 @@ def read(
 ) -> None:  # fmt: skip
     """``COLUMNS`` of ``items[:n]`` at second ``t``. ``wanted``: three slices, -1 = unknown."""
     count = np.zeros((3, 4))
-    week = t / WEEK_S
+    now = t / HALF_LIVES_S
+    week = now[WEEK]
     share = np.zeros(3)
     everything = value(totals[MAX_SLICES], week)
     for c in range(3):
@@ -202,13 +223,13 @@ def read(
         i = items[k]
         for g in range(3):
             for h in range(4):
-                count[g, h] = value(key[i, g, h], t / HALF_LIVES_S[h])
-                out[k, g * 4 + h] = math.log1p(count[g, h]) if count[g, h] > 0.0 else 0.0
+                count[g, h] = value(key[i, g, h], now[h])
+                out[k, g * 4 + h] = count[g, h]
         lately = 24.0 * (count[0, HOUR] + count[1, HOUR] + count[2, HOUR])
         today = count[0, DAY] + count[1, DAY] + count[2, DAY]
         usual = (count[0, WEEK] + count[1, WEEK] + count[2, WEEK]) / 7.0
-        out[k, TREND] = math.log2((lately + TREND_PRIOR) / (today + TREND_PRIOR))
-        out[k, TREND + 1] = math.log2((today + TREND_PRIOR) / (usual + TREND_PRIOR))
+        out[k, TREND] = against(lately, today, TREND_PRIOR)
+        out[k, TREND + 1] = against(today, usual, TREND_PRIOR)
         seen = count[SEEN, WEEK] + RATE_PRIOR
         out[k, RATES] = min(1.0, (count[WANTED, WEEK] + RATE_PRIOR * WANTED_RATE) / seen)
         out[k, RATES + 1] = min(1.0, (count[BOUGHT, WEEK] + RATE_PRIOR * BOUGHT_RATE) / seen)
@@ -218,7 +239,7 @@ def read(
             if wanted[c] >= 0 and whole > 0.0:
                 at = find_slice(wanted[c], slices[start[i] : start[i] + length[i]])
                 here = value(slice_key[start[i] + at], week) if at >= 0 else 0.0
-                out[k, LIFTS + c] = math.log2((here + LIFT_PRIOR) / (whole * share[c] + LIFT_PRIOR))
+                out[k, LIFTS + c] = against(here, whole * share[c], LIFT_PRIOR)
 
 
 class Counters:
