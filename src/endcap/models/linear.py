@@ -54,12 +54,12 @@ DEFAULT_TERMS: Mapping[str, Term] = {
     "same_category_as_last": Term(0.08),
     "is_new": Term(0.04),
     # the crowd, and the moment
-    "trend_day": Term(0.05, 1.0),
+    "trend_day": Term(0.08),
     "wanted_rate": Term(0.10, 0.1),
     "bought_rate": Term(0.10, 0.05),
-    "lift_hour": Term(0.08, 1.0),
-    "lift_device": Term(0.04, 1.0),
-    "lift_region": Term(0.10, 1.0),
+    "lift_hour": Term(0.12),
+    "lift_device": Term(0.06),
+    "lift_region": Term(0.15),
     # shown and not acted on
     "fatigue": Term(-0.40, 3.0),
 }
