@@ -178,7 +178,7 @@ def test_a_session_ends_with_a_pause_longer_than_the_gap() -> None:
 
 
 def test_a_late_event_joins_the_running_session_from_either_side_or_stands_alone() -> None:
-    assert sessions_of(10_000, 10_100, 9_000, 7_300, 5_000, 10_200) == [0, 0, 0, 0, 1, 0]
+    assert sessions_of(10_000, 10_100, 9_000, 7_200, 5_399, 10_200) == [0, 0, 0, 0, 1, 0]
 
 
 def test_sessions_of_all_users_are_numbered_in_order_of_the_log() -> None:
@@ -198,6 +198,12 @@ def test_a_crawler_is_marked_and_recovers_after_a_day() -> None:
     later = [Row(START_S + 5 + t, 0, item, "view") for item, t in enumerate((DAY_S - 1, DAY_S))]
     assert cleaner.clean(batch(later)).flags.tolist() == [BOT, 0]
     assert cleaner.clean(batch([Row(START_S + 6, 1, 0, "view")])).flags.tolist() == [0]
+
+
+def test_a_late_event_does_not_start_the_minute_anew() -> None:
+    seconds = [0, 1, 2, 3, -61, 4]  # four interactions a minute are allowed
+    stream = [Row(START_S // 60 * 60 + at, 0, k, "cart_remove") for k, at in enumerate(seconds)]
+    assert make().clean(batch(stream)).flags.tolist() == [0, 0, 0, 0, FLOOD, FLOOD]
 
 
 def test_an_order_with_many_lines_is_no_flood() -> None:

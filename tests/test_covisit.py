@@ -252,6 +252,27 @@ def test_a_late_pair_counts_no_more_than_one_on_time() -> None:
     assert weights(both.covisit, 1, START_S + 30 * DAY_S)[2][BUY_BUY] == pytest.approx(1.5, rel=1e-5)
 
 
+def test_a_newcomer_of_equal_weight_takes_the_place_of_the_first_of_the_weakest() -> None:
+    both = Both(SMALL)
+    both.grow(20, N_ITEMS)
+    both.fold([Row(START_S, other, other, "purchase") for other in range(2, 7)])
+    both.fold([Row(START_S, other, 1, "purchase") for other in range(2, 7)])
+    assert list(weights(both.covisit, 1, START_S)) == [6, 3, 4, 5]
+
+
+def test_a_vote_that_led_to_a_purchase_outweighs_five_views_and_a_half() -> None:
+    both = Both(SMALL)
+    both.grow(40, N_ITEMS)
+    for other in range(2, 6):  # item 1 after each of four others: five shoppers at once, one an hour later
+        shoppers = range(6 * (other - 2), 6 * (other - 2) + 6)
+        both.fold([Row(START_S, shopper, other, "view") for shopper in shoppers])
+        both.fold([Row(START_S, shopper, 1, "view") for shopper in shoppers[:5]])
+        both.fold([Row(START_S + 3_600, shoppers[5], 1, "view")])
+    assert list(weights(both.covisit, 1, START_S)) == [2, 3, 4, 5]
+    both.fold([Row(START_S - 40_000, 30, 1, "cart_add"), Row(START_S, 30, 7, "purchase")])
+    assert list(weights(both.covisit, 1, START_S)) == [7, 3, 4, 5]
+
+
 def test_an_event_without_a_past_pairs_with_nothing() -> None:
     both = Both()
     assert len(both.fold([Row(START_S, 0, 1, "view"), Row(START_S, 1, 2, "view")])) == 0
