@@ -171,16 +171,22 @@ SCORES = st.integers(-8, 40).map(lambda k: k / 8) | st.sampled_from([math.nan, m
     st.integers(1, 12),
     st.sampled_from([0.0, 0.15, 0.25, 0.5, 1.0]),
     st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    st.sampled_from([0.0, 0.0, 3.0, 6.0]),
     st.randoms(use_true_random=False),
 )
 def test_the_kernel_equals_greedy_mmr_by_hand(
-    rows: list[tuple[tuple[int, int, int], float]], n: int, diversity: float, caps: tuple[int, int], random: Any
+    rows: list[tuple[tuple[int, int, int], float]],
+    n: int,
+    diversity: float,
+    caps: tuple[int, int],
+    less: float,
+    random: Any,
 ) -> None:
     have = shelves([row for row, _ in rows])
     items = list(range(len(rows)))
     random.shuffle(items)
     dense = np.array(items, np.int32)
-    scores = np.array([score for _, score in rows], np.float32)
+    scores = np.array([score - less for _, score in rows], np.float32)
     got = Composer(have).compose(
         dense, scores, np.ones(len(rows), np.uint8), n, diversity=diversity, category_cap=caps[0], brand_cap=caps[1]
     )
@@ -196,6 +202,16 @@ def test_the_order_of_the_candidates_does_not_matter(rows: list[tuple[int, int, 
     straight = items[Composer(have).compose(items, scores, keep, 8, diversity=0.25)]
     mixed = items[shuffled][Composer(have).compose(items[shuffled], scores[shuffled], keep, 8, diversity=0.25)]
     assert straight.tolist() == mixed.tolist()
+
+
+def test_many_alike_candidates_are_placed_as_by_hand() -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(60):
+        rows = [(-1, int(rng.integers(0, 8)), int(rng.integers(0, 4))) for _ in range(60)]
+        have, (items, scores, keep) = shelves(rows), scored((1 - rng.random(60) * rng.choice([0.2, 2.2])).tolist())
+        diversity = float(rng.choice([0.25, 0.5]))
+        got = Composer(have).compose(items, scores, keep, 12, diversity=diversity)
+        assert got.tolist() == twin(have, items, scores, 12, diversity, (0, 0))
 
 
 def test_scratch_of_an_earlier_slate_does_not_show() -> None:

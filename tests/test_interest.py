@@ -274,6 +274,12 @@ def test_a_user_without_a_ring_is_cold(user: int) -> None:
     assert (got.categories == -1).all()
 
 
+def test_tags_of_equal_weight_stand_by_id() -> None:
+    got = read([], context=(2, 5, 0))
+    assert got.categories[:4].tolist() == [*sorted(int(SHELVES.category[k]) for k in (0, 2, 5)), -1]
+    assert got.brands[:3].tolist() == [*sorted(int(SHELVES.brand[k]) for k in (0, 2)), -1]
+
+
 def test_a_session_ends_after_the_gap() -> None:
     events = [(0, T - GAP - 5, A["view"])]
     assert read(events, running(T - GAP, T - GAP - 5, 7)).session == 7
@@ -293,6 +299,7 @@ def test_the_view_names_what_is_believed() -> None:
     assert {one.name for one in view.categories} == {"Kitchen > Mugs", "Kitchen > Pots"}
     assert {one.name for one in view.brands} == {"Acme", "Bolt"}
     assert sum(one.short for one in view.brands) == pytest.approx(1.0)
+    assert all(one.short > 0 for one in view.brands)  # the session's first event belongs to it
     assert view.price_level is not None
     assert 8.0 < view.price_level < 40.0
     assert (view.warmth, view.total_events, view.session_events) == ("hot", 92, 2)

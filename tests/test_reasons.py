@@ -20,6 +20,7 @@ REASONS = Reasons(SOURCES, TERMS, SHELVES)
 def interest(seeds: list[int], actions: list[str] | None = None) -> Interest:
     made = empty_interest()
     made.n_seeds = len(seeds)
+    made.seeds[:] = 3  # what an earlier shopper left in the scratch
     made.seeds[: len(seeds)] = seeds
     for k, name in enumerate(actions or []):
         made.action[k] = ACTION_CODE[name]

@@ -67,27 +67,29 @@ def proposers(rows: I4, score: F4, out: I4) -> None:
 class Candidates:
     """The table. ``sources`` names its columns in order."""
 
-    __slots__ = ("head", "items", "row_of", "score", "seeds", "sources", "stamp")
+    __slots__ = ("_marks", "head", "items", "row_of", "score", "seeds", "sources", "stamp")
 
     def __init__(self, sources: tuple[str, ...]) -> None:
         self.sources = sources
         self.items: I4 = np.zeros(CAPACITY, np.int32)
         self.score: F4 = np.zeros((CAPACITY, max(1, len(sources))), np.float32)
         self.seeds: I4 = np.full((CAPACITY, max(1, len(sources))), -1, np.int32)
-        self.stamp: I4 = np.zeros(0, np.int32)
-        self.row_of: I4 = np.zeros(0, np.int32)
+        self._mark(np.zeros((0, 2), np.int32))
         self.head: I8 = np.zeros(2, np.int64)
 
     def begin(self, n_items: int) -> None:
         """Start a query over a catalogue of n_items dense ids."""
         if self.stamp.shape[0] < n_items:
-            self.stamp = grown(self.stamp, n_items, 0)
-            self.row_of = grown(self.row_of, n_items, 0)
+            self._mark(grown(self._marks, n_items, 0))
         if self.head[0] >= 2**31 - 2:
             self.stamp[:] = 0
             self.head[0] = 0
         self.head[0] += 1
         self.head[1] = 0
+
+    def _mark(self, marks: I4) -> None:
+        """Stamp and row of an item stand side by side: one cache miss for both."""
+        self._marks, self.stamp, self.row_of = marks, marks[:, 0], marks[:, 1]
 
     def __len__(self) -> int:
         return int(self.head[1])

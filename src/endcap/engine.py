@@ -202,7 +202,33 @@ class Engine:
         event_id = f"user:{self.runtime.new_id()}"
         return UserChange(event_id=event_id, user_id=user.user_id, ts=now, received_at=now, user=user)
 
+    def replay(self, events: Sequence[Event]) -> list[Refusal]:
+        """Fold events in the order given, on this thread, without the log: for runs on a virtual clock.
+
+        Interactions are validated as on the way in; the refusals come back. An engine that keeps a log must not be used
+        like this: its next start would not know these events.
+        """
+        stored: list[Stored] = []
+        refusals: list[Refusal] = []
+        for index, event in enumerate(events):
+            checked: Event | Refusal = event
+            if isinstance(event, Interaction):
+                now = event.received_at or self.runtime.now()
+                checked = validate(event, now=now, config=self.config.clean, index=index)
+            if isinstance(checked, Refusal):
+                refusals.append(checked)
+            else:
+                stored.append(Stored(self.state.offset + len(stored) + 1, checked))
+        with self._lock:
+            self.state.fold(stored)
+        return refusals
+
     # ------------------------------------------------------------ read
+
+    @property
+    def recommender(self) -> Recommender:
+        """The read side, for evaluation and training; not to be kept across a rebuild."""
+        return self._recommender
 
     @property
     def offset(self) -> int:
@@ -349,10 +375,10 @@ class Engine:
     # ------------------------------------------------------------ recover, snapshot, swap
 
     def _schema(self) -> str:
-        """Snapshots fit only a state folded by the same layout and the same settings."""
+        """Snapshots fit only a state of the same layout that was folded with the same settings."""
         c = self.config
         settings = msgspec.json.encode([c.clean, c.covisit, c.session_knn, c.user_knn])
-        return f"{SCHEMA}:{hashlib.blake2b(settings, digest_size=8).hexdigest()}"
+        return f"{SCHEMA}:{State(c).layout()}:{hashlib.blake2b(settings, digest_size=8).hexdigest()}"
 
     def _recover(self, progress: Progress) -> tuple[State, Recovered]:
         began = perf_counter()

@@ -155,6 +155,11 @@ class State:
             named.update({f"{name}.{key}": value for key, value in part.arrays(n_users, n_items).items()})
         return named
 
+    def layout(self) -> str:
+        """A short hash of every array's name, type and shape behind the first axis: what a snapshot must fit."""
+        shapes = [f"{name}:{array.dtype.str}:{array.shape[1:]}" for name, array in sorted(self.arrays().items())]
+        return hashlib.blake2b("|".join(shapes).encode(), digest_size=8).hexdigest()
+
     def load(self, offset: int, named: Arrays) -> None:
         """The inverse of ``arrays``."""
         for name, ids in self.ids().items():

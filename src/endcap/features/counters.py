@@ -81,9 +81,9 @@ RATE_PRIOR = 20.0  # views
 WANTED_RATE, BOUGHT_RATE = 0.05, 0.02
 LIFT_PRIOR = 3.0  # weighted events
 
-LOG_WEIGHT: F8 = np.log2(np.maximum(ACTION_WEIGHT.astype(np.float64), 1e-9))  # by action; only positive ones count
+LOG_WEIGHT: F8 = np.log2(np.maximum(ACTION_WEIGHT, 1e-9), dtype=np.float64)  # by action; only positive ones count
 LN2 = math.log(2.0)
-POWERS: F8 = 2.0 ** np.arange(-30, 64)
+POWERS: F8 = np.exp2(np.arange(-30.0, 64.0))
 FULL_POOL, NO_ROW, MOVED = 1, 2, 3  # why a fold stopped
 
 
@@ -179,7 +179,7 @@ def fold(
     return int(ts.shape[0])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def value(key: float, now: float) -> float:
     """The decayed count behind a key, to 5e-9; ``now`` in half-lives.
 
@@ -191,21 +191,20 @@ def value(key: float, now: float) -> float:
         return 0.0
     whole = math.floor(away)
     f = away - whole
-    power = POWERS[min(int(whole) + 30, POWERS.shape[0] - 1)]
-    return power * (
+    return float(POWERS[min(int(whole) + 30, POWERS.shape[0] - 1)]) * (
         1.0000000044199475 + f * (0.6931469139660649 + f * (0.24023030828176534 + f * (
             0.05548215028456852 + f * (0.009679985254572771 + f * (0.0012437946385775525 + f * 0.00021683431246386688))
         )))
     )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def against(a: float, b: float, prior: float) -> float:
     """How a stands to b, shrunk: (a - b) / (a + b), a monotone function of log(a / b) that needs no logarithm."""
     return (a - b) / (a + b + 2.0 * prior)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def read(
     items: I4, n: int, t: float, wanted: I4, key: F8, overall: F8, start: I8, length: I4, slices: I2, slice_key: F8,
     totals: F8, out: F4,

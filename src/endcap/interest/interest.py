@@ -153,8 +153,10 @@ class InterestReader:
             self._ints, self._floats, into.action, self._scratch, self._tags, self._table, self._answers,
         )  # fmt: skip
         numbers = self._answers.tolist()
-        into.n_seeds, into.n_session, into.n_hidden, into.n_events, into.session = map(int, numbers[:5])
-        into.price_mean, into.price_sd = numbers[5:]
+        into.n_seeds, into.n_session, into.n_hidden, into.n_events, into.session, into.session_from_s = map(
+            int, numbers[: ring.PRICE_MEAN]
+        )
+        into.price_mean, into.price_sd = numbers[ring.PRICE_MEAN :]
         into.t_s, into.n_context = t_s, n_context
         into.hour, into.device, into.region, into.personalized = hour, device, region, personalized
         return into

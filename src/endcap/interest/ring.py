@@ -35,7 +35,7 @@ WISHLIST_ADD = ACTION_CODE["wishlist_add"]
 SEEDS, AGE, HIDDEN, CATEGORIES, BRANDS = range(5)
 WEIGHT, CATEGORY_SHORT, CATEGORY_LONG, BRAND_SHORT, BRAND_LONG = range(5)
 TOTAL, SESSION, LONG, CATEGORY_S, CATEGORY_L, BRAND_S, BRAND_L, N_SCRATCH = range(8)
-N_SEEDS, N_SESSION, N_HIDDEN, N_EVENTS, SESSION_NUMBER, PRICE_MEAN, PRICE_SD, N_ANSWERS = range(8)
+N_SEEDS, N_SESSION, N_HIDDEN, N_EVENTS, SESSION_NUMBER, SESSION_FROM, PRICE_MEAN, PRICE_SD, N_ANSWERS = range(9)
 
 # RANK_WEIGHT[n, j]: weight of the j-th newest (0 = newest) of n events.
 RANK_WEIGHT: F4 = np.ones((RING + 1, RING), np.float32)
@@ -251,6 +251,7 @@ def read_interest(
     if user >= 0:
         answers[N_EVENTS] = max(0, ever[user] - (length - n))
         session_from = session_start(user, newest, start, t_s, gap_s, at_s, last_s, session, session_start_s, answers)
+    answers[SESSION_FROM] = session_from
     gather(
         newest, n, t_s, session_from, half_life_s, long_half_life_s, floor, n_context,
         item, at_s, action, rank_weight, ints, scratch, table[0], answers,

@@ -5,8 +5,8 @@ shop's size, so no source can shout the others down; a feature that is bounded a
 The score is the sum of the terms. Nothing is normalised over the request, so a row's score depends on that row alone
 (law L5), to the last bit.
 
-The weights are judgement, made on the open shop logs named in the documentation: signals of the running session first,
-then the shopper's history, then taste, then the crowd. A trained ranker replaces them where there is data for one.
+The weights are judgement, not fitted to data: signals of the running session first, then the shopper's history, then
+taste, then the crowd. A trained ranker replaces them where there is data for one.
 
 A NaN or infinite feature counts as 0 and is counted in ``n_nan``: a broken feature must not cost an item its place, nor
 win it one (law L6).
