@@ -255,9 +255,10 @@ def test_a_late_pair_counts_no_more_than_one_on_time() -> None:
 def test_a_newcomer_of_equal_weight_takes_the_place_of_the_first_of_the_weakest() -> None:
     both = Both(SMALL)
     both.grow(20, N_ITEMS)
-    both.fold([Row(START_S, other, other, "purchase") for other in range(2, 7)])
-    both.fold([Row(START_S, other, 1, "purchase") for other in range(2, 7)])
-    assert list(weights(both.covisit, 1, START_S)) == [6, 3, 4, 5]
+    even = START_S // QUANTUM_S * QUANTUM_S  # a reference time: votes are exactly 1, and rounding decides nothing
+    both.fold([Row(even, other, other, "purchase") for other in range(2, 7)])
+    both.fold([Row(even, other, 1, "purchase") for other in range(2, 7)])
+    assert list(weights(both.covisit, 1, even)) == [6, 3, 4, 5]
 
 
 def test_a_vote_that_led_to_a_purchase_outweighs_five_views_and_a_half() -> None:

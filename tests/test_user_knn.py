@@ -117,7 +117,8 @@ weighted_seeds = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(streams, weighted_seeds, st.integers(0, 2), st.integers(-1, N_USERS - 1))
 def test_answers_equal_the_twin(events: list[Event], seeds: list[tuple[int, float]], n_context: int, own: int) -> None:
-    everybody = UserKnnConfig(k=N_USERS, posting=4, seeds=4)  # ties at the k-th place have tests of their own
+    # ties at the k-th place have tests of their own
+    everybody = UserKnnConfig(k=N_USERS, posting=4, seeds=4, session_enough=0)
     index, _ = folded(events, everybody)
     twin = Twin(everybody)
     twin.fold(events)
@@ -128,6 +129,12 @@ def test_answers_equal_the_twin(events: list[Event], seeds: list[tuple[int, floa
     got = proposed(index, interest, N_ITEMS)
     wanted = twin.retrieve(interest, N_USERS)
     assert {item: score for item, (score, _) in got.items()} == pytest.approx(wanted, rel=1e-4)
+
+
+def test_a_running_session_that_says_enough_is_not_asked_about() -> None:
+    index, _ = folded(views([0, 1, 2], [0, 1, 3], [4]), UserKnnConfig(session_enough=2))
+    assert proposed(index, interest_of([0, 1], n_session=1, user=2), N_ITEMS)
+    assert not proposed(index, interest_of([0, 1], n_session=2, user=2), N_ITEMS)
 
 
 @settings(max_examples=60, deadline=None)

@@ -104,6 +104,7 @@ class UserKnnConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     k: int = 40  # nearest users used
     posting: int = 64  # users remembered per item, a power of two
     seeds: int = 20  # own items used to find neighbours
+    session_enough: int = 4  # not asked when the running session holds this many items: it says more; 0 = always ask
 
 
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

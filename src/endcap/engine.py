@@ -81,6 +81,7 @@ class Engine:
         runtime: Runtime,
         snapshots: FileSnapshotter | None = None,
         progress: Progress = silent,
+        new_state: Callable[[Config], State] = State,
     ) -> None:
         self.log = log
         self.config = config
@@ -90,6 +91,7 @@ class Engine:
         self._schedule: Callable[[Callable[[], None]], object] = lambda call: call()
         self._snapshot_thread: threading.Thread | None = None
         self._ranker: Ranker | None = None
+        self._new_state = new_state
         self.state, self.recovered = self._recover(progress)
         self._recommender = Recommender(self.state, config)
         self._snapshot_offset = self.recovered.snapshot_offset
@@ -382,7 +384,7 @@ class Engine:
 
     def _recover(self, progress: Progress) -> tuple[State, Recovered]:
         began = perf_counter()
-        state = State(self.config)
+        state = self._new_state(self.config)
         saved = self._snapshots.load(self._schema()) if self._snapshots else None
         if saved is not None and saved[0] <= self.log.last_offset():
             state.load(*saved)
@@ -401,7 +403,7 @@ class Engine:
 
     def rebuild(self, progress: Progress = silent) -> int:
         """Fold the whole log into a new state beside the serving one, then swap. Gives the number of events."""
-        fresh = State(self.config)
+        fresh = self._new_state(self.config)
         count = self._replay(fresh, progress)
         with self._lock:
             count += self._replay(fresh)

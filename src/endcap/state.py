@@ -18,7 +18,7 @@ from endcap.features.catalogue import Catalogue
 from endcap.features.counters import Counters
 from endcap.features.covisit import Covisit
 from endcap.features.exposure import Exposure
-from endcap.features.histories import Histories
+from endcap.features.histories import Histories, Trail
 from endcap.features.people import People
 from endcap.models.session_knn import SessionKnn
 from endcap.models.user_knn import UserKnn
@@ -89,14 +89,22 @@ class State:
 
     def learn(self, raw: EventBatch) -> None:
         """Clean a batch of interactions and let every family learn from it. The order of these lines is the law."""
+        self.learn_shared(*self.learn_own(raw))
+
+    def learn_own(self, raw: EventBatch) -> tuple[EventBatch, Trail]:
+        """The shopper's half: what must be fresh in their very next request."""
         batch = self.cleaner.clean(raw)
         self.catalogue.seen(batch.item, batch.ts)
         trail = self.histories.fold(batch)
+        self.exposure.fold(batch)
+        return batch, trail
+
+    def learn_shared(self, batch: EventBatch, trail: Trail) -> None:
+        """The half that other shoppers see: counts, neighbours, sessions."""
         self.counters.fold(batch, trail, self.catalogue.category, self.catalogue.top_category)
         self.covisit.fold(batch, trail)
         self.sessions.fold(batch)
         self.neighbours.fold(batch)
-        self.exposure.fold(batch)
 
     def _change(self, stored: Stored) -> None:
         event = stored.event

@@ -324,7 +324,7 @@ class Placed(Struct, frozen=True, omit_defaults=True):
     trace: dict[str, float] | None = None  # every term of the score; with explain only
 
 
-class Slate(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Slate(Struct, frozen=True, kw_only=True):
     """The ordered answer, and how it came about."""
 
     request_id: str

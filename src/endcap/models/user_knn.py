@@ -343,9 +343,9 @@ class UserKnn:
         )  # fmt: skip
 
     def retrieve(self, interest: Interest, into: Candidates, column: int, n: int) -> None:
-        """Propose the ``n`` best items of the ``k`` most similar shoppers."""
-        n_seeds = min(interest.n_seeds, self._seeds)
-        if n_seeds == 0:
+        """Propose the ``n`` best items of the ``k`` most similar shoppers; nothing when the session says enough."""
+        n_seeds, enough = min(interest.n_seeds, self._seeds), self.config.session_enough
+        if n_seeds == 0 or 0 < enough <= interest.n_session:
             return
         blocks, rings = self.blocks, self._rings
         user_stamp = self._user_map.begin(rings.blocks.start.shape[0])
