@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from endcap.cli import bench, checks, files, keys, people, serve, settings
+from endcap.cli import bench, checks, evaluate, files, keys, people, serve, settings
 from endcap.errors import EndcapError
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app.add_typer(keys.app, name="keys")
 app.command("config")(settings.config)
 app.command("doctor")(checks.doctor)
 app.command("bench")(bench.bench)
+app.command("evaluate")(evaluate.evaluate)
 
 
 def show_version(wanted: bool) -> None:

@@ -64,7 +64,7 @@ class Dataset:
         user, session, price, region = int(self.user[k]), int(self.session[k]), float(self.price[k]), self.region[k]
         value, ts, name = float(self.value[k]), int(self.ts[k]), self.user_names[user]
         return Interaction(
-            type=ACTIONS[self.action[k]],  # type: ignore[arg-type]  # the list of the very names
+            type=ACTIONS[self.action[k]],
             event_id=f"{self.name}:{k}",
             ts=ts,
             received_at=ts,
@@ -87,7 +87,9 @@ class Dataset:
         if price == price:
             record = structs.replace(record, price=price)
         ts = int(self.ts[k])
-        return ItemChange(event_id=f"{self.name}:item:{item}", item_id=record.item_id, ts=ts, received_at=ts, item=record)
+        return ItemChange(
+            event_id=f"{self.name}:item:{item}", item_id=record.item_id, ts=ts, received_at=ts, item=record
+        )
 
     def events(self, positions: Sequence[int], first: I8) -> Iterator[Event]:
         """The events at ``positions``, each item's record before the first event about it."""

@@ -124,7 +124,9 @@ def coded(values: pl.Series) -> tuple[I4, list[str]]:
     """Strings as codes in order of first appearance, -1 for null."""
     names = values.drop_nulls().unique(maintain_order=True).to_list()
     code_of = dict(zip(names, range(len(names)), strict=True))
-    codes = values.replace_strict(code_of, default=-1, return_dtype=pl.Int32) if names else values.is_null().cast(pl.Int32) * -1
+    if not names:
+        return np.full(len(values), -1, np.int32), names
+    codes = values.replace_strict(code_of, default=-1, return_dtype=pl.Int32)
     return codes.fill_null(-1).to_numpy().astype(np.int32), names
 
 

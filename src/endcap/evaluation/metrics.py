@@ -50,7 +50,8 @@ def per_query(lists: I4, ends: I8, relevant: I4) -> dict[str, F8]:
         elif kind == "mrr":
             values[name] = np.where(top.any(axis=1), 1.0 / (top.argmax(axis=1) + 1), 0.0)
         elif kind == "ndcg":
-            values[name] = top @ discount[:k] / np.maximum(ideal[np.minimum(n_relevant, k)], discount[0])
+            best = np.maximum(ideal[np.minimum(n_relevant, k)], discount[0])
+            values[name] = (top * discount[:k]).sum(axis=1) / best
         else:
             values[name] = top.sum(axis=1) / np.maximum(n_relevant, 1)
     return values

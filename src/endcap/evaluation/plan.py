@@ -114,7 +114,7 @@ def due_events(data: Dataset, target: str, begin: int, end: int) -> tuple[I8, li
 
 
 def buys_within(data: Dataset, asked: I8, end: int) -> tuple[I8, list[I4]]:
-    """For each moment the distinct items that its shopper carts or buys within 24 hours; moments without are left out."""
+    """For each moment the distinct items that its shopper carts or buys within 24 hours, if any."""
     bought = np.flatnonzero(np.isin(data.action[:end], (CART_ADD, PURCHASE)))
     by_user = bought[np.argsort(data.user[bought], kind="stable")]
     starts = np.searchsorted(data.user[by_user], np.arange(len(data.user_names) + 1))

@@ -1,0 +1,102 @@
+"""``endcap evaluate``: how good the recommendations are, by replay of a log through the engine that serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from endcap.cli.output import AsJson, ConfigFile, note, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from endcap.evaluation.replay import Delay
+
+UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def evaluate(
+    data: Annotated[Path, typer.Option("--data", help="A folder with events.parquet, or a file of a known format.")],
+    protocol: Annotated[str, typer.Option(help="prequential, sessions, temporal or leave-one-out.")] = "prequential",
+    target: Annotated[str, typer.Option(help="next, cart, purchase, buy24h or basket.")] = "next",
+    delay: Annotated[str, typer.Option(help="How late events are known, comma-separated: 0,1m,1h,24h,inf.")] = "inf",
+    limit: Annotated[int, typer.Option(min=0, help="Most queries, a random sample; 0 = all.")] = 15_000,
+    tuning: Annotated[bool, typer.Option("--tuning", help="Test on the last tenth of the warm-up instead.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the sample and of the bootstrap.")] = 0,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay a log on a virtual clock: ask before each event, fold it after, score every model on the same queries."""
+    from endcap.config import load_config
+    from endcap.evaluation.folder import load_folder
+    from endcap.evaluation.plan import make_plan
+    from endcap.evaluation.replay import Replay
+    from endcap.evaluation.summary import summarise
+
+    settings, _ = load_config(config)
+    dataset = load_folder(data, seed=seed)
+    plan = make_plan(dataset, protocol, target, limit=limit, tuning=tuning, seed=seed)
+    with progress_bar() as step:
+        run = Replay(dataset, plan, settings, delays=delays_of(delay)).run(step)
+    verdict = summarise(dataset, run, seed=seed)
+    print_table(verdict)
+    if as_json:
+        print_json(verdict)
+
+
+def delays_of(text: str) -> list[Delay]:
+    """'0,1m,24h,inf' as delays; 0 is always measured and needs no lane of its own. 'items:1h' delays only others."""
+    from endcap.errors import InvalidInput
+    from endcap.evaluation.lane import FROZEN
+    from endcap.evaluation.replay import Delay
+
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        side, _, span = part.rpartition(":")
+        if side not in ("", "items"):
+            raise InvalidInput(f"delay {part!r}: expected 0, 1m, 24h, inf, or items:1h", field="delay")
+        number = span.rstrip("msdh")
+        unit = span[len(number) :]
+        if span != "inf" and not (number.isdigit() and (unit in UNITS_MS or number == "0")):
+            raise InvalidInput(f"delay {part!r}: expected a number with ms, s, m, h or d, or inf", field="delay")
+        ms = FROZEN if span == "inf" else int(number) * UNITS_MS.get(unit, 1)
+        if ms != 0:
+            found.append(Delay(part, ms, "shared" if side else "all"))
+    return found
+
+
+def print_table(verdict: dict[str, Any]) -> None:
+    """The verdict for people, on stderr."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from endcap.evaluation.replay import HYBRID
+    from endcap.evaluation.summary import best_single
+
+    names = ("hr@20", "mrr@20", "ndcg@20", "recall@20")
+    table = Table("model", *names, "hybrid gains (hr@20)", box=None, pad_edge=False)
+    for model, figures in verdict["models"].items():
+        cells = []
+        for name in names:
+            low, high = figures["ci"][name]
+            cells.append(f"{figures[name]:.4f} [dim]{low:.3f}-{high:.3f}[/dim]")
+        gain = verdict["gains"]["hr@20"].get(model)
+        cells.append(f"{gain['mean']:+.4f} [dim]{gain['low']:+.3f} {gain['high']:+.3f}[/dim]" if gain else "")
+        table.add_row(model, *cells, style="bold" if model == HYBRID else "")
+    console = Console(stderr=True)
+    console.print(table)
+    for piece in verdict["slices"]:
+        if piece["kind"] == "discovery":
+            best = max(
+                (m for m in piece["models"] if not m.startswith(HYBRID)), key=lambda m: piece["models"][m]["hr@20"]
+            )
+            hybrid, single = piece["models"][HYBRID], piece["models"][best]
+            note(
+                f"discovery ({piece['queries']} queries): hybrid {hybrid['hr@20']:.4f} / {hybrid['mrr@20']:.4f}, "
+                f"best single {best} {single['hr@20']:.4f} / {single['mrr@20']:.4f}"
+            )
+    note(
+        f"{verdict['data']['name']}, {verdict['protocol']}, {verdict['target']}: {verdict['targets']} queries of "
+        f"{verdict['users']} users, {verdict['items']} items; best single model {best_single(verdict, 'hr@20')}; "
+        f"{verdict['us_per_query']:.0f} us per request, {verdict['seconds']:.1f} s in all"
+    )
