@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-all check format bench docs clean
+.PHONY: help demo test test-all check format bench figures docs clean
 
 help:
 	@echo "make demo      install Endcap into $(VENV) and open the demo shop"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-all  the same with the heavy optional packages and the slow tests"
 	@echo "make check     ruff and mypy"
 	@echo "make bench     every benchmark part, one after the other (QUICK=1 for the short form)"
+	@echo "make figures   run the benchmark and write its figures into README.md"
 	@echo "make docs      build the documentation site into site/"
 	@echo "make clean     remove what the targets above made, except your data"
 
@@ -39,6 +40,9 @@ bench: $(VENV)/.installed
 	for part in kernel fold memory restart fresh serve; do \
 		$(BIN)/endcap bench $$part --json $(if $(QUICK),--quick) || exit 1; \
 	done
+
+figures: $(VENV)/.installed
+	$(BIN)/python tools/figures.py $(if $(QUICK),--quick)
 
 docs: $(VENV)/.docs
 	$(BIN)/python tools/make_docs.py

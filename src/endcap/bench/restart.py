@@ -8,6 +8,7 @@ answer, which must equal the one given before the stop.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,7 @@ def write_log(directory: Path, batch: EventBatch, options: Options) -> float:
     for chunk in interactions(batch):
         engine.submit(chunk).result()
     engine.close(snapshot=False)
+    shutil.rmtree(directory / "snapshots")  # what was saved on the way: the first start must fold the log alone
     options.say(f"  {len(batch):,} events written and folded live in {perf_counter() - began:.1f} s")
     return perf_counter() - began
 
@@ -101,6 +103,8 @@ def measure(options: Options) -> Figures:
         rebuilt, rebuild_s = start(directory, user)
         restarts = [start(directory, user) for _ in range(2 if options.quick else 3)]
         size = sum(file.stat().st_size for file in (directory / "snapshots").rglob("*") if file.is_file())
+    if rebuilt["from_snapshot"]:
+        raise EndcapError("the first start used a snapshot; it must fold the log alone")
     for answer, _ in restarts:
         if not answer["from_snapshot"]:
             raise EndcapError("the second start did not use the snapshot")
