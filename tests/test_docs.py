@@ -149,3 +149,9 @@ def struct_fields(section: str) -> tuple[Any, ...]:
     """Fields of one section of the settings."""
     default = getattr(Config(), section)
     return msgspec.structs.fields(default) if isinstance(default, msgspec.Struct) else ()
+
+
+def test_paths_named_in_prose_exist() -> None:
+    for page in PAGES:
+        for name in re.findall(r"`((?:src|tests|tools|docs|benchmarks)/[\w./-]+)`", page.read_text("utf-8")):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
