@@ -246,7 +246,7 @@ class Engine:
         """Swap the ranker between two requests."""
         with self._lock:
             self._ranker = ranker
-            self._recommender.ranker = ranker
+            self._recommender.use_ranker(ranker)
 
     def recommend(self, query: Query) -> Slate:
         """The answer to one query. Reads state, never writes (law L3)."""
@@ -410,7 +410,7 @@ class Engine:
             self.state = fresh
             self._recommender = Recommender(fresh, self.config)
             if self._ranker is not None:
-                self._recommender.ranker = self._ranker
+                self._recommender.use_ranker(self._ranker)
         return count
 
     def snapshot(self, wait: bool = True) -> None:

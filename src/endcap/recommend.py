@@ -18,7 +18,6 @@ import numpy as np
 from endcap.candidates import Candidates
 from endcap.config import Config, PlacementConfig
 from endcap.errors import InvalidInput, NotFound
-from endcap.features.affinity import Affinity
 from endcap.features.rows import Rows
 from endcap.interest.interest import InterestReader
 from endcap.models.history import HistorySource
@@ -55,6 +54,15 @@ SOURCES = ("history", "covisit", "bought_together", "session_knn", "user_knn", "
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """A ranker, how its scores are told, and the feature families that it looks at."""
+
+    ranker: Ranker
+    reasons: Reasons
+    families: frozenset[int]
+
+
 @dataclass(slots=True)
 class Ask:
     """A query with its names resolved."""
@@ -66,6 +74,7 @@ class Ask:
     context: list[int]  # dense ids of query.items, -1 = unknown
     interest: Interest
     rules: ActiveRules
+    scoring: Scoring
     degraded: list[str] = field(default_factory=list)
 
 
@@ -88,17 +97,30 @@ class Recommender:
             "popular": self.popular,
         }
         self.candidates = Candidates(SOURCES)
-        self.rows = Rows(SOURCES, Affinity(state.catalogue), state.counters, state.exposure)
-        self._linear = LinearRanker(self.rows.columns)
-        self.ranker: Ranker = self._linear
+        self.rows = Rows(SOURCES, state)
         self.filters = Filters(state.catalogue)
         self.rules = Rules(config.rules, state.catalogue)
         self.composer = Composer(state.catalogue)
         self.guard = Guard(state.catalogue)
-        self.reasons = Reasons(SOURCES, self._linear.terms, state.catalogue)
+        self._fallback = self.scoring_by(LinearRanker(self.rows.columns))
+        self.scoring = self._fallback
         self._source_names: dict[int, list[str]] = {}
         for name, placement in config.placements.items():
             check_sources(name, placement)
+
+    @property
+    def ranker(self) -> Ranker:
+        """What scores candidates."""
+        return self.scoring.ranker
+
+    def use_ranker(self, ranker: Ranker) -> None:
+        """Score with another ranker from the next query on."""
+        self.scoring = self.scoring_by(ranker)
+
+    def scoring_by(self, ranker: Ranker) -> Scoring:
+        """What a ranker needs around it."""
+        families = self.rows.families(ranker.terms)
+        return Scoring(ranker, Reasons(SOURCES, ranker.terms, self.state.catalogue), families)
 
     # ------------------------------------------------------------ the path
 
@@ -124,7 +146,9 @@ class Recommender:
             personalized=query.personalization and state.people.may_profile(user),
         )  # fmt: skip
         n = query.n or placement.n
-        return Ask(query, placement, n, t_ms, context, interest, self.rules.at(query.placement, t_ms))
+        return Ask(
+            query, placement, n, t_ms, context, interest, self.rules.at(query.placement, t_ms), self.scoring
+        )  # fmt: skip
 
     def retrieve(self, ask: Ask) -> None:
         """Let every source of the placement propose candidates; one that fails is left out and named."""
@@ -159,8 +183,7 @@ class Recommender:
         n_rows, placement = len(self.candidates), ask.placement
         items = self.candidates.items[:n_rows]
         keep = self.guard.allow(items).copy()
-        rows = self.rows.read(ask.interest, items, self.candidates.score[:n_rows])
-        scores = self.score(ask, rows)
+        scores, rows = self.score(ask, items, self.candidates.score[:n_rows])
         promoted = np.zeros(n_rows, np.uint8)
         ask.rules.scale(items, scores, promoted)
         pins = ask.rules.pins()
@@ -178,17 +201,29 @@ class Recommender:
         pinned = {item for _, item in pins}
         return self.slate(ask, chosen, items, scores, rows, promoted, pinned, request_id)
 
-    def score(self, ask: Ask, rows: F4) -> F4:
-        """The ranker's scores; the fixed linear score takes over when the ranker fails."""
+    def score(self, ask: Ask, items: I4, source_scores: F4) -> tuple[F4, F4]:
+        """Scores and feature rows; the fixed linear score takes over when the ranker fails."""
+        rows = self.rows.read(ask.interest, items, source_scores, ask.scoring.families)
         try:
-            scores = self.ranker.score(rows)
+            return ask.scoring.ranker.score(rows), rows
         except Exception:
-            if self.ranker is self._linear:
+            if ask.scoring is self._fallback:
                 raise
-            logger.exception("ranker %s failed", self.ranker.name)
-            ask.degraded.append(f"ranker:{self.ranker.name}")
-            return self._linear.score(rows)
-        return scores
+            logger.exception("ranker %s failed", ask.scoring.ranker.name)
+            ask.degraded.append(f"ranker:{ask.scoring.ranker.name}")
+            ask.scoring = self._fallback
+            return self.score(ask, items, source_scores)
+
+    def features(self, ask: Ask) -> tuple[I4, F4]:
+        """The candidates of a query that may be shown, and every column of their rows; for training.
+
+        ``retrieve`` and ``begin_guard`` must have been called. The rows are those that serving reads (law L4).
+        """
+        n = len(self.candidates)
+        items = self.candidates.items[:n]
+        rows = self.rows.read(ask.interest, items, self.candidates.score[:n])
+        keep = self.guard.allow(items) > 0
+        return items[keep], rows[keep]
 
     # ------------------------------------------------------------ fallbacks
 
@@ -234,9 +269,10 @@ class Recommender:
         """Records for people and programs from the rows that were chosen."""
         query, name_of = ask.query, self.state.items.name
         rung, strategy = self.rung(ask, chosen.shape[0])
-        trace = self._linear.trace(rows[chosen]) if self.ranker is self._linear else self.ranker.trace(rows[chosen])
+        scoring = ask.scoring
+        trace = scoring.ranker.trace(rows[chosen])
         placed_ids = items[chosen].tolist()
-        reasons = self.reasons.explain(
+        reasons = scoring.reasons.explain(
             ask.interest, chosen, items, self.candidates.seeds, trace, name_of,
             pinned=np.array([item in pinned for item in placed_ids], np.uint8) if pinned else None,
             promoted=promoted[chosen] if promoted.any() else None,
@@ -248,7 +284,7 @@ class Recommender:
             )
         ]
         if query.explain:
-            placed = self.with_trace(placed, trace)
+            placed = self.with_trace(placed, trace, scoring.ranker.terms)
         return Slate(
             request_id=request_id,
             items=placed,
@@ -259,7 +295,7 @@ class Recommender:
             ts=ask.t_ms,
             strategy=strategy,
             warmth=ask.interest.warmth,
-            versions={"ranker": self.ranker.name},
+            versions={"ranker": scoring.ranker.name},
             missing_ids=[item_id for item_id, item in zip(query.items, ask.context, strict=True) if item < 0],
             explanation=self.explanation(ask) if query.explain else None,
         )
@@ -274,12 +310,12 @@ class Recommender:
             names = self._source_names[bits] = [name for k, name in enumerate(SOURCES) if bits >> k & 1]
         return names
 
-    def with_trace(self, placed: list[Placed], trace: F4) -> list[Placed]:
+    def with_trace(self, placed: list[Placed], trace: F4, terms: tuple[str, ...]) -> list[Placed]:
         """The same items with every term of their score."""
         return [
             Placed(
                 one.item_id, one.score, one.reasons, one.sources, one.propensity,
-                {term: part for term, part in zip(self.ranker.terms, parts, strict=True) if part != 0.0},
+                {term: part for term, part in zip(terms, parts, strict=True) if part != 0.0},
             )
             for one, parts in zip(placed, trace.tolist(), strict=True)
         ]  # fmt: skip
@@ -305,9 +341,9 @@ class Recommender:
         dense = {item_id: self.state.items.get(item_id) for item_id in item_ids}
         items = np.array([item for item in dense.values() if item >= 0], np.int32)
         self.candidates.propose(0, items, np.zeros(items.shape[0], np.float32))
-        at = self.candidates.row_of[items]
-        rows = self.rows.read(ask.interest, items, self.candidates.score[at])
-        by_item = dict(zip(items.tolist(), self.ranker.score(rows).tolist(), strict=True))
+        n = len(self.candidates)  # all of them: an item's rank is its rank among what the sources proposed
+        scores, _ = self.score(ask, self.candidates.items[:n], self.candidates.score[:n])
+        by_item = dict(zip(items.tolist(), scores[self.candidates.row_of[items]].tolist(), strict=True))
         return {item_id: by_item.get(item, 0.0) for item_id, item in dense.items()}
 
     def view(self, query: Query, t_ms: int) -> InterestView:

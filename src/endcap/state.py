@@ -20,6 +20,7 @@ from endcap.features.covisit import Covisit
 from endcap.features.exposure import Exposure
 from endcap.features.histories import Histories, Trail
 from endcap.features.people import People
+from endcap.features.rhythm import Rhythm
 from endcap.models.session_knn import SessionKnn
 from endcap.models.user_knn import UserKnn
 from endcap.preprocess.batch import BatchBuilder, Link
@@ -29,7 +30,7 @@ from endcap.preprocess.ids import Ids
 from endcap.protocols import Feature
 from endcap.types import Arrays, EventBatch, ItemChange, Stored, UserChange
 
-SCHEMA = "endcap-state-1"  # raise when the meaning or layout of any array changes: old snapshots are then rebuilt
+SCHEMA = "endcap-state-2"  # raise when the meaning or layout of any array changes: old snapshots are then rebuilt
 
 
 class State:
@@ -46,6 +47,7 @@ class State:
         self.histories = Histories(config.covisit)
         self.counters = Counters()
         self.covisit = Covisit(config.covisit)
+        self.rhythm = Rhythm()
         self.exposure = Exposure()
         self.sessions = SessionKnn(config.session_knn)
         self.neighbours = UserKnn(config.user_knn, self.histories)
@@ -62,6 +64,7 @@ class State:
             "histories": self.histories,
             "counters": self.counters,
             "covisit": self.covisit,
+            "rhythm": self.rhythm,
             "exposure": self.exposure,
             "sessions": self.sessions,
             "neighbours": self.neighbours,
@@ -103,6 +106,7 @@ class State:
         """The half that other shoppers see: counts, neighbours, sessions."""
         self.counters.fold(batch, trail, self.catalogue.category, self.catalogue.top_category)
         self.covisit.fold(batch, trail)
+        self.rhythm.fold(batch, trail)
         self.sessions.fold(batch)
         self.neighbours.fold(batch)
 

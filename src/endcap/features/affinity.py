@@ -7,7 +7,7 @@ use to want.
 
 Columns (float32): see ``COLUMNS``. All are bounded, and each depends on the item and the interest alone (law L5).
 
-Cost: ~3 us for 150 items, one kernel. Definitions: features 33 to 35 of the usual e-commerce sets (category and brand
+Cost: ~6 us for 150 items, one kernel. Definitions: features 33 to 35 of the usual e-commerce sets (category and brand
 affinity, price z). Not for: free text or pictures.
 """
 

@@ -14,7 +14,7 @@ both be named.
 Deleting keeps the row's category, brand and price: the taste of those who looked at the item stays meaningful; only
 ``sellable`` and the record go. An item known only from events is sellable unless ``sell_unlisted`` says otherwise.
 
-Cost: ``put`` ~5 us (packing dominates); ``seen`` one pass over the batch. Memory: 60 bytes an item plus its packed
+Cost: ``put`` ~10 us; ``seen`` one pass over the batch. Memory: 60 bytes an item plus its packed
 record; replaced records leave holes that are closed when they outweigh the rest.
 
 Not for: several prices or stocks of one item by store; use ``attributes`` and a filter for that.

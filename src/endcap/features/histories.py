@@ -68,6 +68,9 @@ class Trail:
     later_action: I1  # [p]
     at_s: U4  # [p] time of the later event
     first: U1  # [rows of the batch] 1 = this shopper did not do this to this item within the last hour
+    again_s: I4  # [rows] seconds since this shopper's last positive interaction with this very item, -1 = none known
+    again_step: I2  # [rows] how many positive interactions ago that was, 1 = directly before, 0 = none known
+    rebuy_s: I4  # [rows] of purchases: seconds since the shopper last bought this item, -1 = never or no purchase
 
     def __len__(self) -> int:
         return int(self.earlier.shape[0])
@@ -126,6 +129,26 @@ def is_first(at_s: int, item: int, group: int, base: int, n: int, items: I4, tim
 
 
 @njit(cache=True, nogil=True)
+def look_back(
+    e: int, item: int, action: int, at_s: int, base: int, at: int, items: I4, times: U4, actions: I1,
+    again_s: I4, again_step: I2, rebuy_s: I4,
+) -> None:  # fmt: skip
+    """Note when the shopper last touched this item, and last bought it, among the ``at`` entries before."""
+    steps = 0
+    for k in range(base + at - 1, base - 1, -1):
+        steps += ACTION_WEIGHT[actions[k]] > 0
+        if items[k] != item or ACTION_WEIGHT[actions[k]] <= 0:
+            continue
+        if again_step[e] == 0:
+            again_s[e], again_step[e] = at_s - np.int64(times[k]), steps
+            if action != PURCHASE:
+                return
+        if actions[k] == PURCHASE:
+            rebuy_s[e] = at_s - np.int64(times[k])
+            return
+
+
+@njit(cache=True, nogil=True)
 def pair(
     p: int, item: int, action: int, at_s: int, base: int, at: int, items: I4, times: U4, actions: I1,
     windows: I8, earlier: I4, later: I4, gap_s: I4, distance: I2, earlier_action: I1, later_action: I1, trail_s: U4,
@@ -158,7 +181,7 @@ def pair(
 
 @njit(cache=True, nogil=True)
 def fold(
-    begin: int, ts: I8, user: I4, item: I4, action: I1, flags: U1, first: U1,
+    begin: int, ts: I8, user: I4, item: I4, action: I1, flags: U1, first: U1, again_s: I4, again_step: I2, rebuy_s: I4,
     start: I8, length: I4, cap: I4, tail: I8, free: I8, n_free: I8,
     items: I4, times: U4, actions: I1, count: I4, windows: I8, reached: I8,
     earlier: I4, later: I4, gap_s: I4, distance: I2, earlier_action: I1, later_action: I1, trail_s: U4,
@@ -193,6 +216,7 @@ def fold(
         if group >= 0:
             first[e] = is_first(at_s, i, group, base, n, items, times, actions)
         if weight > 0:
+            look_back(e, i, code, at_s, base, at, items, times, actions, again_s, again_step, rebuy_s)
             p = pair(
                 p, i, code, at_s, base, at, items, times, actions, windows,
                 earlier, later, gap_s, distance, earlier_action, later_action, trail_s,
@@ -247,11 +271,12 @@ class Histories:
         """Learn from a clean batch; gives what its interactions follow."""
         n, at = len(batch), 0
         first = np.zeros(n, np.uint8)
+        again_s, again_step, rebuy_s = np.full(n, -1, np.int32), np.zeros(n, np.int16), np.full(n, -1, np.int32)
         self._reached[0] = 0
         blocks, reached = self.blocks, self._reached
         while True:
             at = fold(
-                at, batch.ts, batch.user, batch.item, batch.action, batch.flags, first,
+                at, batch.ts, batch.user, batch.item, batch.action, batch.flags, first, again_s, again_step, rebuy_s,
                 blocks.start, blocks.length, blocks.cap, blocks.tail, blocks.free, blocks.n_free,
                 self.item, self.at_s, self.action, self.count, self._windows, reached, *self._trail,
             )  # fmt: skip
@@ -262,7 +287,8 @@ class Histories:
             else:
                 self._trail = [grown(column, column.shape[0] + CAPACITY, 0) for column in self._trail]
         p = int(reached[0])
-        return Trail(first=first, **{name: column[:p] for name, column in zip(PAIR_COLUMNS, self._trail, strict=True)})
+        pairs = {name: column[:p] for name, column in zip(PAIR_COLUMNS, self._trail, strict=True)}
+        return Trail(first=first, again_s=again_s, again_step=again_step, rebuy_s=rebuy_s, **pairs)
 
     def merge(self, anon: int, user: int) -> None:
         """``anon`` turned out to be ``user``: one history in order of time, the user's own first among equal times."""
