@@ -15,8 +15,8 @@ Layout: reads the ring of the user (item, at_s, action; oldest first; kernels in
 Law L9: an entry later than the query's time is not read. When the cleaner's session state is later than that time, the
 running session is found from the ring instead.
 
-Cost: ~8 us for a ring of 64 distinct items, ~5 us for 16. Rank weights: the aggregation over the history of winners of the OTTO challenge (2022).
-Not for: taste older than the ring; that is a job for trained user vectors.
+Cost: ~8 us for a ring of 64 distinct items, ~5 us for 16. Rank weights: the aggregation over the history of winners
+of the OTTO challenge (2022). Not for: taste older than the ring; that is a job for trained user vectors.
 """
 
 from __future__ import annotations

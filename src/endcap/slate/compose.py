@@ -13,7 +13,8 @@ then by dense id, so equal input gives an equal slate.
 A score that is not finite never takes a place (law L6); it is counted in ``n_nonfinite``. Caps are strict: a slate is
 shorter rather than over a cap.
 
-Cost: ~9 us for 24 of 150, ~6 us for 12. Carbonell & Goldstein, SIGIR 1998. Not for: whole-page layout across several shelves.
+Cost: ~9 us for 24 of 150, ~6 us for 12. Carbonell & Goldstein, SIGIR 1998. Not for: whole-page layout across several
+shelves.
 """
 
 from __future__ import annotations

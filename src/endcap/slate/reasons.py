@@ -9,7 +9,8 @@ Layout: a kernel packs each reason into one int64 key (code, share in percent, s
 or region it speaks of); the record for a key is made once and reused, since shelves say the same things over and over.
 Shares are of the sum of the positive contributions, so that a penalty on the item does not push them over 1.
 
-Cost: ~0.5 us per item, once a shelf's reasons were said before. Not for: causal claims; a reason says what the score used, not what would sell.
+Cost: ~0.5 us per item, once a shelf's reasons were said before. Not for: causal claims; a reason says what the score
+used, not what would sell.
 """
 
 from __future__ import annotations
