@@ -1,0 +1,109 @@
+"""Examples: candidates with their feature rows at the moment of a query, and which of them turned out right.
+
+Rows are read by ``Recommender.features``, the function that serves (law L4), from state that holds nothing after the
+query (law L9). Negatives are the request's own other candidates, because those are what the ranker must tell apart; a
+random part of them is kept. Queries whose answer no source proposed teach nothing and are only counted.
+
+Only the newest ``most`` queries are held: a shop's habits change, and memory is bounded (12,000 queries of 50 rows and
+140 columns are 340 MB).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endcap.recommend import Recommender
+from endcap.types import F4, I4, I8, U1, Query
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One query."""
+
+    ts: int
+    rows: F4  # [k, columns]
+    labels: U1  # [k, objectives]
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Examples as one table, queries in order of time."""
+
+    rows: F4  # [n, columns]
+    labels: U1  # [n, objectives]
+    sizes: I4  # [q] rows of each query
+    ts: I8  # [q]
+
+    def __len__(self) -> int:
+        return int(self.sizes.shape[0])
+
+    def part(self, keep: NDArray[np.bool_]) -> Table:
+        """The queries for which ``keep`` [q] holds."""
+        rows = np.repeat(keep, self.sizes)
+        return Table(self.rows[rows], self.labels[rows], self.sizes[keep], self.ts[keep])
+
+
+class Examples:
+    """Collects. Deterministic for a given seed and order of queries."""
+
+    def __init__(self, objectives: Sequence[str], *, negatives: int = 48, most: int = 12_000, seed: int = 1) -> None:
+        self.objectives = tuple(objectives)
+        self.asked = 0
+        self.columns: tuple[str, ...] = ()
+        self._negatives = negatives
+        self._kept: deque[Example] = deque(maxlen=most)
+        self._random = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def take(
+        self,
+        recommender: Recommender,
+        query: Query,
+        t_ms: int,
+        relevant: Sequence[Collection[str]],
+        weight: float = 1.0,
+    ) -> None:
+        """Note a query's candidates as they are now. ``relevant``: per objective the ids of the right items."""
+        self.asked += 1
+        self.columns = recommender.rows.columns
+        ask = recommender.understand(query, t_ms)
+        recommender.retrieve(ask)
+        recommender.begin_guard(ask)
+        number = recommender.state.items.get
+        right = [np.array([number(item_id) for item_id in ids], np.int32) for ids in relevant]
+        n = len(recommender.candidates)
+        if not np.isin(recommender.candidates.items[:n], np.concatenate(right)).any():
+            return
+        items, rows = recommender.features(ask)
+        labels = np.stack([np.isin(items, one) for one in right], axis=1).astype(np.uint8)
+        positive = labels.any(axis=1)
+        if not positive.any():
+            return
+        others = np.flatnonzero(~positive)
+        if others.shape[0] > self._negatives:
+            others = self._random.choice(others, self._negatives, replace=False)
+        keep = np.concatenate([np.flatnonzero(positive), others])
+        self._kept.append(Example(t_ms, rows[keep], labels[keep], weight))
+
+    def table(self) -> Table:
+        """Everything kept."""
+        width = len(self.columns)
+        if not self._kept:
+            return Table(
+                np.zeros((0, width), np.float32), np.zeros((0, len(self.objectives)), np.uint8),
+                np.zeros(0, np.int32), np.zeros(0, np.int64),
+            )  # fmt: skip
+        return Table(
+            np.concatenate([one.rows for one in self._kept]),
+            np.concatenate([one.labels for one in self._kept]),
+            np.array([one.rows.shape[0] for one in self._kept], np.int32),
+            np.array([one.ts for one in self._kept], np.int64),
+        )
