@@ -48,10 +48,11 @@ def per_query(lists: I4, ends: I8, relevant: I4) -> dict[str, F8]:
         if kind == "hr":
             values[name] = top.any(axis=1).astype(np.float64)
         elif kind == "mrr":
-            values[name] = np.where(top.any(axis=1), 1.0 / (top.argmax(axis=1) + 1), 0.0)
+            first: F8 = 1.0 / (1.0 + top.argmax(axis=1))
+            values[name] = np.where(top.any(axis=1), first, 0.0)
         elif kind == "ndcg":
-            best = np.maximum(ideal[np.minimum(n_relevant, k)], discount[0])
-            values[name] = (top * discount[:k]).sum(axis=1) / best
+            ideals = np.maximum(ideal[np.minimum(n_relevant, k)], discount[0])
+            values[name] = np.divide((top * discount[:k]).sum(axis=1), ideals, dtype=np.float64)
         else:
             values[name] = top.sum(axis=1) / np.maximum(n_relevant, 1)
     return values

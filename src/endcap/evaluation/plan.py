@@ -32,6 +32,7 @@ TARGETS: tuple[str, ...] = get_args(Target)
 WARM_UP = 0.7  # share of the time that is learned before the test begins
 TUNING = 0.1  # last share of the warm-up that is the test window of a tuning run
 DAY_MS = 86_400_000
+EXAMPLES = 12_000  # queries of the warm-up that a ranker is trained on
 CART_ADD, PURCHASE = ACTION_CODE["cart_add"], ACTION_CODE["purchase"]
 
 
@@ -158,6 +159,25 @@ def leave_one_out(data: Dataset) -> Plan:
     return Plan(
         "leave-one-out", "next", fold, np.full(n, fold.shape[0], np.int64), np.full(n, data.ts[-1] + 1000), first,
         np.cumsum([a.shape[0] for a in answers]), np.concatenate(answers), fold.shape[0], seen="drop",
+    )  # fmt: skip
+
+
+def training_plan(data: Dataset, plan: Plan, *, n: int = EXAMPLES, seed: int = 0) -> Plan:
+    """Queries of the same kind as the test's from the newer half of the warm-up, at most ``n``; maybe none."""
+    warm = plan.fold[: plan.begin]
+    first, last = int(data.ts[warm[0]]), int(data.ts[warm[-1]])
+    begin, end = int(np.searchsorted(data.ts, (first + last) // 2)), int(warm[-1]) + 1
+    due, answers = due_events(data, plan.target, begin, end)
+    keep = np.isin(due, warm)
+    if plan.protocol == "sessions":
+        keep &= position_in_session(data)[due] > 0
+    due, answers = due[keep], [answers[k] for k in np.flatnonzero(keep)]
+    return sample(
+        Plan(
+            plan.protocol, plan.target, plan.fold, np.searchsorted(warm, due).astype(np.int64), data.ts[due], due,
+            np.cumsum([a.shape[0] for a in answers], dtype=np.int64),
+            np.concatenate(answers) if answers else np.zeros(0, np.int32), plan.begin,
+        ), n, seed,
     )  # fmt: skip
 
 

@@ -1,36 +1,39 @@
 """Replay: drives real engines along a data set, asks every model the same queries, keeps the lists.
 
 One pass serves all: in the lane without delay the hybrid (the slate that a shop would show, by ``Engine.recommend``)
-and every single model from the same state; beside it one lane per further delay. No second pipeline: what is scored
-here is what serves.
+and every single model from the same state; beside it one lane per further delay, and variants of the hybrid with other
+sources. No second pipeline: what is scored here is what serves.
 
 Training on the virtual clock: queries of the warm-up go to the ``Trainer`` with their answers, at the moment at which
 they would have been asked; at the end of the warm-up, and ``refreshes`` times during the test, it fits a new ranker,
-which takes over after as much virtual time as the fit took.
+which takes over after as much virtual time as the fit took. ``refit`` does the same for models that learn from the
+state as a whole (factors, content): it is called before the first example and at every refresh.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from time import perf_counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter, process_time
 from typing import Protocol
 
 import numpy as np
 from msgspec import structs
 
 from endcap.config import Config, PlacementConfig
+from endcap.engine import Engine
 from endcap.evaluation.dataset import CLICK, VIEW, Dataset
 from endcap.evaluation.lane import FROZEN, Lane, Side
-from endcap.evaluation.plan import DAY_MS, Plan
-from endcap.evaluation.singles import NONE, Singles, group_of, padded
+from endcap.evaluation.plan import DAY_MS, EXAMPLES, Plan, training_plan
+from endcap.evaluation.singles import NONE, POPULAR_DEPTH, Singles, group_of, padded
 from endcap.protocols import Ranker
 from endcap.recommend import Recommender
-from endcap.types import F8, I4, Query
+from endcap.types import F8, I4, Query, Slate
 
 HYBRID = "hybrid"
 PLACEMENT = "evaluation"
 DEPTH = 20
+UNTRAINED = "linear"  # the ranker that serves until one is trained
 
 Progress = Callable[[str, int, int], None]
 
@@ -60,25 +63,53 @@ class Delay:
     side: Side = "all"
 
 
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The hybrid, made differently: without some sources, or with a trainer of its own."""
+
+    without: frozenset[str] = frozenset()
+    trainer: Trainer | None = None
+
+
 @dataclass(slots=True)
 class Run:
     """What every model listed, in codes of the data set; ``NONE`` fills short lists."""
 
     plan: Plan
     lists: dict[str, I4]  # [q, DEPTH]
+    popular: I4  # [q, POPULAR_DEPTH] the week's most popular items at that moment
     latency_us: F8  # [q] of the hybrid, whole request
     fits: list[tuple[int, float]] = field(default_factory=list)  # virtual time of each fit, its duration in s
+    examples: int = 0  # queries that the trainer saw
     refused: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
 
 
-def evaluation_config(config: Config, plan: Plan) -> Config:
-    """The config with one more placement: every source, ranked by score alone, as long as the metrics look."""
-    home = config.placements["home"]
-    sources = [*home.sources, *(name for name in ("bought_together",) if name not in home.sources)]
-    placement = PlacementConfig(
-        sources=sources, n=DEPTH, filter=home.filter, seen=plan.seen, diversity=0.0, candidates=home.candidates
-    )
+@dataclass(slots=True)
+class Shelf:
+    """One way to make the hybrid's list, and what trains it."""
+
+    lane: Lane
+    recommend: Callable[[Query, int], Slate]
+    recommender: Recommender
+    trainer: Trainer | None
+    due: list[tuple[int, Ranker]] = field(default_factory=list)  # rankers and the time from which they serve
+
+
+def evaluation_config(config: Config, plan: Plan, without: frozenset[str] = frozenset()) -> Config:
+    """The config with one more placement: every source, ranked by score alone, as long as the metrics look.
+
+    A configured placement of that name is used as it is, with the plan's rule for items the shopper already has.
+    """
+    given = config.placements.get(PLACEMENT)
+    if given is None:
+        home = config.placements["home"]
+        given = PlacementConfig(
+            sources=list(dict.fromkeys((*home.sources, "bought_together"))), diversity=0.0, candidates=home.candidates
+        )
+    sources = [name for name in given.sources if name not in without]
+    placement = structs.replace(given, sources=sources, n=DEPTH, seen=plan.seen)
     return structs.replace(config, placements={**config.placements, PLACEMENT: placement})
 
 
@@ -87,134 +118,164 @@ class Replay:
 
     def __init__(
         self, data: Dataset, plan: Plan, config: Config, *, trainer: Trainer | None = None,
-        training: Plan | None = None, delays: Sequence[Delay] = (), singles: bool = True, refreshes: int = 1,
+        delays: Sequence[Delay] = (), variants: Mapping[str, Variant] | None = None, models: Sequence[str] = (),
+        refit: Callable[[Engine], None] | None = None, refreshes: int = 1, n_examples: int = EXAMPLES, seed: int = 0,
     ) -> None:  # fmt: skip
+        """``models``: single models to read, all when empty. ``refreshes``: fits during the test window."""
         self._data, self._plan = data, plan
-        config = evaluation_config(config, plan)
+        self._refit, self._refreshes = refit, 0 if plan.shared_frozen else refreshes
         frozen = Delay("", FROZEN, "shared") if plan.shared_frozen else Delay("", 0)
-        self._main = Lane(data, plan, config, frozen.ms, frozen.side)
-        self._late = {f"{HYBRID}@{delay.name}": Lane(data, plan, config, delay.ms, delay.side) for delay in delays}
-        self._trainer, self._training = trainer, training
-        self._refreshes = 0 if plan.shared_frozen else refreshes
+        own = evaluation_config(config, plan)
+        self._main = Lane(data, plan, own, frozen.ms, frozen.side)
+        engine = self._main.engine
+        self._shelves = {HYBRID: engine_shelf(self._main, trainer)}
+        for name, variant in (variants or {}).items():
+            recommender = Recommender(engine.state, evaluation_config(config, plan, variant.without))
+            self._shelves[name] = Shelf(self._main, recommended_by(recommender), recommender, variant.trainer)
+        for delay in delays:
+            self._shelves[f"{HYBRID}@{delay.name}"] = engine_shelf(Lane(data, plan, own, delay.ms, delay.side), None)
+        self._training = training_plan(data, plan, n=n_examples, seed=seed) if self._trained() else None
+        self._horizon = DAY_MS if plan.target == "buy24h" else 0  # answers are known this much later
         viewed = bool(np.isin(data.action, (VIEW, CLICK)).any())
-        self._group = group_of(plan.target, viewed)
-        self._singles = Singles(self._main.engine.recommender, DEPTH) if singles else None
-        self._ranker_due: list[tuple[int, Ranker]] = []
-        names = [HYBRID, *self._late, *(self._singles.names if self._singles else ())]
-        lists = {name: np.full((len(plan), DEPTH), NONE, np.int32) for name in names}
-        self._run = Run(plan, lists, np.zeros(len(plan)))
+        self._singles = Singles(engine.recommender, DEPTH, group_of(plan.target, viewed), models)
+        lists = {name: np.full((len(plan), DEPTH), NONE, np.int32) for name in (*self._shelves, *self._singles.names)}
+        self._run = Run(plan, lists, np.full((len(plan), POPULAR_DEPTH), NONE, np.int32), np.zeros(len(plan)))
 
     def run(self, progress: Progress = silent) -> Run:
         """Warm up, train, test."""
-        began = perf_counter()
+        began, cpu = perf_counter(), process_time()
         try:
             self._warm_up(progress)
             self._test(progress)
             self._to_codes()
-            self._run.refused = self._main.refused
         finally:
-            for lane in (self._main, *self._late.values()):
+            for lane in self._lanes():
                 lane.close()
-        self._run.seconds = perf_counter() - began
+        self._run.refused = self._main.refused
+        self._run.seconds, self._run.cpu_seconds = perf_counter() - began, process_time() - cpu
         return self._run
+
+    def _lanes(self) -> list[Lane]:
+        return list({id(shelf.lane): shelf.lane for shelf in self._shelves.values()}.values())
+
+    def _trained(self) -> list[Shelf]:
+        return [shelf for shelf in self._shelves.values() if shelf.trainer is not None]
 
     # ------------------------------------------------------------ train
 
     def _warm_up(self, progress: Progress) -> None:
         plan, training = self._plan, self._training
-        if self._trainer is not None and training is not None:
-            horizon = DAY_MS if plan.target == "buy24h" else 0
-            ends = int(self._data.ts[plan.fold[plan.begin - 1]])
+        ends = int(self._data.ts[plan.fold[plan.begin - 1]])
+        if training is not None and len(training):
+            self._main.advance(int(training.at[0]), int(training.ts[0]))
+            self._refit_models()
             for q in range(len(training)):
-                if int(training.ts[q]) + horizon <= ends:
+                if int(training.ts[q]) + self._horizon <= ends:
                     self._collect(training, q)
-                if q % 200 == 0:
+                if q % 100 == 0:
                     progress("warm-up", q, len(training))
-        self._main.advance(plan.begin, int(self._data.ts[plan.fold[plan.begin - 1]]))
+        self._main.advance(plan.begin, ends)
         progress("warm-up", 1, 1)
-        if self._trainer is not None:
-            self._fit(int(plan.ts[0]))
+        if training is None or not len(training):
+            self._refit_models()
+        self._fit(int(plan.ts[0]))
+        query = self._main.query(int(plan.event[0]), int(plan.ts[0]), DEPTH, PLACEMENT)
+        for shelf in self._shelves.values():
+            shelf.lane.advance(plan.begin, ends)
+            shelf.recommend(query, int(plan.ts[0]))  # compiles what is not compiled yet, so that no timing holds it
 
     def _collect(self, plan: Plan, q: int) -> None:
-        """One example for the trainer: a query and its answer."""
-        assert self._trainer is not None
+        """One example for every trainer: a query and its answer."""
         t_ms = int(plan.ts[q])
         self._main.advance(int(plan.at[q]), t_ms)
         query = self._main.query(int(plan.event[q]), t_ms, DEPTH, PLACEMENT)
         names = [self._data.item_names[item] for item in plan.answers(q).tolist()]
-        self._trainer.on_query(self._main.engine.recommender, query, t_ms, names)
+        self._run.examples += 1
+        for shelf in self._trained():
+            assert shelf.trainer is not None
+            shelf.trainer.on_query(shelf.recommender, query, t_ms, names)
 
     def _fit(self, t_ms: int) -> None:
-        """Fit now, serve when the fit would have been done."""
-        assert self._trainer is not None
-        began = perf_counter()
-        ranker = self._trainer.fit()
-        seconds = perf_counter() - began
-        self._run.fits.append((t_ms, seconds))
-        self._ranker_due.append((t_ms + int(1000 * seconds) if len(self._run.fits) > 1 else t_ms, ranker))
+        """Fit now; serve when the fit would have been done, at once when it is the first."""
+        for shelf in self._trained():
+            assert shelf.trainer is not None
+            began = perf_counter()
+            ranker = shelf.trainer.fit()
+            seconds = perf_counter() - began
+            self._run.fits.append((t_ms, seconds))
+            first = shelf.recommender.ranker.name == UNTRAINED and not shelf.due
+            shelf.due.append((t_ms if first else t_ms + int(1000 * seconds), ranker))
+
+    def _refit_models(self) -> None:
+        if self._refit is not None:
+            self._refit(self._main.engine)
 
     def _serve_new_rankers(self, t_ms: int) -> None:
-        while self._ranker_due and self._ranker_due[0][0] <= t_ms:
-            _, ranker = self._ranker_due.pop(0)
-            for lane in (self._main, *self._late.values()):
-                if lane is self._main or lane.delay_ms != FROZEN or len(self._run.fits) == 1:
-                    lane.engine.use_ranker(ranker)
+        """What the hybrid's trainer made serves in every lane, but for frozen ones, which keep the first."""
+        hybrid = self._shelves[HYBRID]
+        for shelf in self._trained():
+            while shelf.due and shelf.due[0][0] <= t_ms:
+                ranker = shelf.due.pop(0)[1]
+                shelf.recommender.use_ranker(ranker)
+                for late in self._shelves.values() if shelf is hybrid else ():
+                    is_first = late.recommender.ranker.name == UNTRAINED
+                    if late.lane is not self._main and (is_first or late.lane.delay_ms != FROZEN):
+                        late.recommender.use_ranker(ranker)
 
     # ------------------------------------------------------------ test
 
     def _test(self, progress: Progress) -> None:
         plan = self._plan
-        n = len(plan)
         span = int(plan.ts[-1]) - int(plan.ts[0])
         refresh = [int(plan.ts[0]) + span * (k + 1) // (self._refreshes + 1) for k in range(self._refreshes)]
-        horizon = DAY_MS if plan.target == "buy24h" else 0
-        for q in range(n):
+        for q in range(len(plan)):
             t_ms = int(plan.ts[q])
-            if self._trainer is not None and refresh and t_ms >= refresh[0]:
+            if refresh and t_ms >= refresh[0]:
+                self._refit_models()
                 self._fit(refresh.pop(0))
             self._serve_new_rankers(t_ms)
             self._ask(q, t_ms)
-            if self._trainer is not None and refresh and t_ms + horizon <= refresh[0]:
+            if refresh and self._trained() and t_ms + self._horizon <= refresh[0]:
                 self._collect(plan, q)
             if q % 100 == 0:
-                progress("test", q, n)
-        progress("test", n, n)
+                progress("test", q, len(plan))
+        progress("test", len(plan), len(plan))
 
     def _ask(self, q: int, t_ms: int) -> None:
         """Every model's list for one query."""
         plan, lists, main = self._plan, self._run.lists, self._main
         at, event = int(plan.at[q]), int(plan.event[q])
-        main.advance(at, t_ms)
         query = main.query(event, t_ms, DEPTH, PLACEMENT)
-        began = perf_counter()
-        lists[HYBRID][q] = self._slate(main, query)
-        self._run.latency_us[q] = 1e6 * (perf_counter() - began)
-        if self._singles is not None:
-            recommender = main.engine.recommender
-            ask = recommender.understand(query, t_ms)
-            recommender.begin_guard(ask)
-            for name, items in self._singles.read(ask, self._group).items():
-                lists[name][q] = items
-        for name, lane in self._late.items():
+        for lane in self._lanes():
             lane.advance(at, t_ms)
-            lists[name][q] = self._slate(lane, query)
-
-    def _slate(self, lane: Lane, query: Query) -> I4:
-        number = lane.engine.state.items.get
-        placed = lane.engine.recommend(query).items
-        return padded(np.array([number(one.item_id) for one in placed], np.int32), DEPTH)
+        for name, shelf in self._shelves.items():
+            began = perf_counter()
+            slate = shelf.recommend(query, t_ms)
+            if name == HYBRID:
+                self._run.latency_us[q] = 1e6 * (perf_counter() - began)
+            number = shelf.recommender.state.items.get
+            lists[name][q] = padded(np.array([number(one.item_id) for one in slate.items], np.int32), DEPTH)
+        recommender = main.engine.recommender
+        ask = recommender.understand(query, t_ms)
+        recommender.begin_guard(ask)
+        for name, items in self._singles.read(ask).items():
+            lists[name][q] = items
+        self._run.popular[q] = self._singles.week()
 
     def _to_codes(self) -> None:
         """From each lane's dense ids to the data set's codes."""
         code_of = {name: code for code, name in enumerate(self._data.item_names)}
-        for model, lists in self._run.lists.items():
-            state = self._late.get(model, self._main).engine.state
+        for model, lists in (*self._run.lists.items(), (HYBRID, self._run.popular)):
+            state = self._shelves.get(model, self._shelves[HYBRID]).recommender.state
             codes = np.array([code_of[state.items.name(i)] for i in range(len(state.items))], np.int32)
             lists[lists >= 0] = codes[lists[lists >= 0]]
 
 
-def training_plan(data: Dataset, plan: Plan, make: Callable[[int, int], Plan]) -> Plan:
-    """Queries of the last half of the warm-up, of the same kind as the test's."""
-    first, end = int(data.ts[0]), int(data.ts[plan.fold[plan.begin - 1]])
-    begin = int(np.searchsorted(data.ts, first + (end - first) // 2))
-    return replace(make(begin, plan.begin), begin=plan.begin)
+def engine_shelf(lane: Lane, trainer: Trainer | None) -> Shelf:
+    """The slate as a shop's server makes it."""
+    return Shelf(lane, lambda query, _t_ms: lane.engine.recommend(query), lane.engine.recommender, trainer)
+
+
+def recommended_by(recommender: Recommender) -> Callable[[Query, int], Slate]:
+    """The slate of a read side of its own over a lane's state."""
+    return lambda query, t_ms: recommender.recommend(query, t_ms, "variant")

@@ -7,15 +7,19 @@ that moment is left out, by the same guard as in a slate.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from endcap.errors import InvalidInput
 from endcap.recommend import SOURCES, Ask, Recommender
 from endcap.types import BOUGHT, I4, SEEN, WANTED, Interest
 
 HALF_LIVES = ("1h", "6h", "1d", "7d")
 POPULAR = tuple(f"popular_{name}" for name in HALF_LIVES)
+POPULAR_DEPTH = 100  # a hit among that many most popular items of the week is no surprise
 COVISIT_LAST = "covisit_last"
 NONE = -2  # fills lists that are short; no item code
 
@@ -23,26 +27,40 @@ NONE = -2  # fills lists that are short; no item code
 class Singles:
     """Reads lists from one recommender."""
 
-    def __init__(self, recommender: Recommender, n: int) -> None:
-        self.names: tuple[str, ...] = (*POPULAR, COVISIT_LAST, *recommender.sources)
+    def __init__(self, recommender: Recommender, n: int, group: int, only: Sequence[str] = ()) -> None:
+        """``group``: the counter group that popularity means here. ``only``: the models wanted, all when empty."""
+        every = (*POPULAR, COVISIT_LAST, *recommender.sources)
+        for name in only:
+            if name not in every:
+                near = difflib.get_close_matches(name, every, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(every)}"
+                raise InvalidInput(f"no model {name!r}; {hint}", field="models")
+        self.names: tuple[str, ...] = tuple(name for name in every if not only or name in only)
         self._recommender = recommender
-        self._n = n
+        self._n, self._group = n, group
 
-    def read(self, ask: Ask, group: int) -> dict[str, I4]:
+    def read(self, ask: Ask) -> dict[str, I4]:
         """The ``n`` best of each model for a query; ``begin_guard`` must have been called for it."""
-        lists = {name: self.popular(k, group) for k, name in enumerate(POPULAR)}
-        lists[COVISIT_LAST] = self.source("covisit", newest_only(ask.interest), ask)
-        for name in self._recommender.sources:
-            lists[name] = self.source(name, ask.interest, ask)
-        return lists
+        return {name: self._list(name, ask) for name in self.names}
 
-    def popular(self, half_life: int, group: int) -> I4:
+    def _list(self, name: str, ask: Ask) -> I4:
+        if name in POPULAR:
+            return self._popular(POPULAR.index(name), self._n)
+        if name == COVISIT_LAST:
+            return self._source("covisit", newest_only(ask.interest), ask)
+        return self._source(name, ask.interest, ask)
+
+    def week(self) -> I4:
+        """The most popular items of the week, ``POPULAR_DEPTH`` of them."""
+        return self._popular(len(POPULAR) - 1, POPULAR_DEPTH)
+
+    def _popular(self, half_life: int, n: int) -> I4:
         """The head of a global list of decayed counts."""
         tops = self._recommender.state.counters.tops
-        row = tops.row_global(group, half_life)
-        return self._allowed(tops.items[row, : tops.length[row]])
+        row = tops.row_global(self._group, half_life)
+        return self._allowed(tops.items[row, : tops.length[row]], n)
 
-    def source(self, name: str, interest: Interest, ask: Ask) -> I4:
+    def _source(self, name: str, interest: Interest, ask: Ask) -> I4:
         """What one source proposes, best first."""
         recommender = self._recommender
         candidates = recommender.candidates
@@ -51,10 +69,10 @@ class Singles:
         recommender.sources[name].retrieve(interest, candidates, column, max(ask.placement.candidates, self._n))
         n = len(candidates)
         best = np.argsort(-candidates.score[:n, column], kind="stable")
-        return self._allowed(candidates.items[best])
+        return self._allowed(candidates.items[best], self._n)
 
-    def _allowed(self, items: I4) -> I4:
-        return padded(items[self._recommender.guard.allow(items) > 0], self._n)
+    def _allowed(self, items: I4, n: int) -> I4:
+        return padded(items[self._recommender.guard.allow(items) > 0], n)
 
 
 def padded(items: I4, n: int) -> I4:
