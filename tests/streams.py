@@ -40,7 +40,7 @@ def items(draw: st.DrawFn, item_id: str) -> Item:
         title=f"Thing {item_id}",
         categories=[[top, draw(st.sampled_from(["Mugs", "Pots", "Tools"]))]],
         brand=draw(st.sampled_from(["North", "South", None])),
-        price=draw(st.sampled_from([None, 1.5, 12.0, 80.0])),
+        price=draw(st.sampled_from([None, 1.5, 12, 80.0, float("nan")])),
         group_id=draw(st.sampled_from([None, None, "g1"])),
         availability=draw(st.sampled_from(["in_stock"] * 5 + ["out_of_stock"])),
         hidden=draw(st.sampled_from([False] * 9 + [True])),

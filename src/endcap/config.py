@@ -107,6 +107,22 @@ class UserKnnConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     session_enough: int = 4  # not asked when the running session holds this many items: it says more; 0 = always ask
 
 
+class FactorsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Matrix factorisation, trained in the background."""
+
+    method: Literal["als", "bpr"] = "als"  # als: weighted least squares; bpr: pairwise ranking
+    dim: int = 64  # numbers per item
+    alpha: float = 40.0  # als: an item of weight w counts 1 + alpha w as much as one that was never touched
+    regularization: float = 20.0  # als, and the shopper's own vector at each request
+    iterations: int = 12  # als
+    bpr_regularization: float = 0.01
+    bpr_iterations: int = 100
+    learning_rate: float = 0.05  # bpr
+    half_life_d: float = 60.0  # of an interaction's weight with its age at training
+    min_users: int = 2  # items that fewer touched get no vector
+    seed: int = 0
+
+
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A merchant's rule. ``items`` or ``filter`` say what it acts on."""
 
@@ -161,6 +177,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     covisit: CovisitConfig = field(default_factory=CovisitConfig)
     session_knn: SessionKnnConfig = field(default_factory=SessionKnnConfig)
     user_knn: UserKnnConfig = field(default_factory=UserKnnConfig)
+    factors: FactorsConfig = field(default_factory=FactorsConfig)
     placements: dict[str, PlacementConfig] = field(default_factory=shop_placements)
     rules: list[Rule] = field(default_factory=list)
     static_items: list[str] = field(default_factory=list)  # the last resort: shown when nothing else is known

@@ -129,7 +129,7 @@ class Engine:
         refusals: list[Refusal] = []
         for index, event in enumerate(events):
             if not isinstance(event, Interaction):
-                taken.append(event)
+                taken.append(as_logged(event))
                 continue
             checked = validate(event, now=event.received_at or now, config=self.config.clean, index=index)
             if isinstance(checked, Refusal):
@@ -194,7 +194,11 @@ class Engine:
         """Catalogue events for ``submit``; None deletes."""
         now = self.runtime.now()
         return [
-            ItemChange(event_id=f"item:{self.runtime.new_id()}", item_id=item_id, ts=now, received_at=now, item=record)
+            as_logged(
+                ItemChange(
+                    event_id=f"item:{self.runtime.new_id()}", item_id=item_id, ts=now, received_at=now, item=record
+                )
+            )
             for item_id, record in records
         ]
 
@@ -202,7 +206,7 @@ class Engine:
         """A user event for ``submit``."""
         now = self.runtime.now()
         event_id = f"user:{self.runtime.new_id()}"
-        return UserChange(event_id=event_id, user_id=user.user_id, ts=now, received_at=now, user=user)
+        return as_logged(UserChange(event_id=event_id, user_id=user.user_id, ts=now, received_at=now, user=user))
 
     def replay(self, events: Sequence[Event]) -> list[Refusal]:
         """Fold events in the order given, on this thread, without the log: for runs on a virtual clock.
@@ -379,7 +383,7 @@ class Engine:
     def _schema(self) -> str:
         """Snapshots fit only a state of the same layout that was folded with the same settings."""
         c = self.config
-        settings = msgspec.json.encode([c.clean, c.covisit, c.session_knn, c.user_knn])
+        settings = msgspec.json.encode([c.clean, c.catalogue, c.covisit, c.session_knn, c.user_knn])
         return f"{SCHEMA}:{State(c).layout()}:{hashlib.blake2b(settings, digest_size=8).hexdigest()}"
 
     def _recover(self, progress: Progress) -> tuple[State, Recovered]:
@@ -450,6 +454,12 @@ class Engine:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+def as_logged(event: Event) -> Event:
+    """The event as a replay will read it: ``price=8`` becomes 8.0, NaN becomes none. What is folded live is that."""
+    logged: Event = msgspec.json.decode(msgspec.json.encode(event), type=Event)
+    return logged
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,8 @@ class Recommender:
         self._source_names: dict[int, list[str]] = {}
         for name, placement in config.placements.items():
             check_sources(name, placement)
+            if placement.filter:
+                self.filters.mask(placement.filter)  # the first reading of a field takes long: not in a request
 
     @property
     def ranker(self) -> Ranker:
@@ -119,8 +121,8 @@ class Recommender:
 
     def scoring_by(self, ranker: Ranker) -> Scoring:
         """What a ranker needs around it."""
-        families = self.rows.families(ranker.terms)
-        return Scoring(ranker, Reasons(SOURCES, ranker.terms, self.state.catalogue), families)
+        state, families = self.state, self.rows.families(ranker.terms)
+        return Scoring(ranker, Reasons(SOURCES, ranker.terms, state.catalogue, state.regions.name), families)
 
     # ------------------------------------------------------------ the path
 

@@ -96,6 +96,10 @@ def print_table(verdict: dict[str, Any]) -> None:
                 f"best single {best} {single['hr@20']:.4f} / {single['mrr@20']:.4f}"
             )
     note(
+        f"{verdict['candidates']['mean']:.0f} candidates a query, {verdict['candidates']['hr_ceiling']:.4f} of the "
+        "queries have a right answer among them"
+    )
+    note(
         f"{verdict['data']['name']}, {verdict['protocol']}, {verdict['target']}: {verdict['targets']} queries of "
         f"{verdict['users']} users, {verdict['items']} items; best single model {best_single(verdict, 'hr@20')}; "
         f"{verdict['us_per_query']:.0f} us per request, {verdict['seconds']:.1f} s in all"

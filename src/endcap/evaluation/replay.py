@@ -79,6 +79,8 @@ class Run:
     lists: dict[str, I4]  # [q, DEPTH]
     popular: I4  # [q, POPULAR_DEPTH] the week's most popular items at that moment
     latency_us: F8  # [q] of the hybrid, whole request
+    n_candidates: I4  # [q] distinct items that the hybrid ranked
+    n_reachable: I4  # [q] right answers among them: no ranker can hit more
     fits: list[tuple[int, float]] = field(default_factory=list)  # virtual time of each fit, its duration in s
     examples: int = 0  # queries that the trainer saw
     refused: int = 0
@@ -139,7 +141,11 @@ class Replay:
         viewed = bool(np.isin(data.action, (VIEW, CLICK)).any())
         self._singles = Singles(engine.recommender, DEPTH, group_of(plan.target, viewed), models)
         lists = {name: np.full((len(plan), DEPTH), NONE, np.int32) for name in (*self._shelves, *self._singles.names)}
-        self._run = Run(plan, lists, np.full((len(plan), POPULAR_DEPTH), NONE, np.int32), np.zeros(len(plan)))
+        n = len(plan)
+        self._run = Run(
+            plan, lists, np.full((n, POPULAR_DEPTH), NONE, np.int32), np.zeros(n),
+            np.zeros(n, np.int32), np.zeros(n, np.int32),
+        )  # fmt: skip
 
     def run(self, progress: Progress = silent) -> Run:
         """Warm up, train, test."""
@@ -253,6 +259,7 @@ class Replay:
             slate = shelf.recommend(query, t_ms)
             if name == HYBRID:
                 self._run.latency_us[q] = 1e6 * (perf_counter() - began)
+                self._note_candidates(q)
             number = shelf.recommender.state.items.get
             lists[name][q] = padded(np.array([number(one.item_id) for one in slate.items], np.int32), DEPTH)
         recommender = main.engine.recommender
@@ -261,6 +268,15 @@ class Replay:
         for name, items in self._singles.read(ask).items():
             lists[name][q] = items
         self._run.popular[q] = self._singles.week()
+
+    def _note_candidates(self, q: int) -> None:
+        """Whether the last request could have hit at all."""
+        recommender = self._main.engine.recommender
+        number = recommender.state.items.get
+        right = [number(self._data.item_names[item]) for item in self._plan.answers(q).tolist()]
+        items = recommender.candidates.items[: len(recommender.candidates)]
+        self._run.n_candidates[q] = items.shape[0]
+        self._run.n_reachable[q] = np.isin(items, right).sum()
 
     def _to_codes(self) -> None:
         """From each lane's dense ids to the data set's codes."""

@@ -50,6 +50,11 @@ def summarise(data: Dataset, run: Run, *, draws: int = 2_000, seed: int = 0) -> 
         "users": bootstrap.n_users,
         "items": len(data.item_names),
         "models": model_figures(data, run, values, spread),
+        "candidates": {
+            "mean": float(run.n_candidates.mean()),
+            "hr_ceiling": float((run.n_reachable > 0).mean()),
+            "recall_ceiling": float((run.n_reachable / np.diff(plan.ends, prepend=0)).mean()),
+        },
         "gains": gains(values, spread),
         "slices": [*slices(data, run, values), *new_to_shopper(run, mask, ends, answers)],
         "curve": curve(plan, values),
