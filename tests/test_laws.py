@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from streams import ANON_IDS, ITEM_IDS, START_MS, USER_IDS, streams
 
 from endcap.config import Config, LogConfig, SnapshotConfig, load_config
 from endcap.engine import Engine
 from endcap.runtime import Runtime, VirtualClock
 from endcap.types import Context, Event, Item, ItemChange, Query, Slate
+from streams import ANON_IDS, ITEM_IDS, START_MS, USER_IDS, streams
 
 LAW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 CONFIG = Config(log=LogConfig(durability="os"), snapshot=SnapshotConfig(every_events=10**9))
