@@ -10,7 +10,7 @@ import typer
 from endcap.cli.output import AsJson, ConfigFile, note, print_json, progress_bar
 
 if TYPE_CHECKING:
-    from endcap.evaluation.replay import Delay
+    from endcap.evaluation.replay import Delay, Trainer, Variant
 
 UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -22,6 +22,11 @@ def evaluate(
     delay: Annotated[str, typer.Option(help="How late events are known, comma-separated: 0,1m,1h,24h,inf.")] = "inf",
     limit: Annotated[int, typer.Option(min=0, help="Most queries, a random sample; 0 = all.")] = 15_000,
     tuning: Annotated[bool, typer.Option("--tuning", help="Test on the last tenth of the warm-up instead.")] = False,
+    models: Annotated[str, typer.Option(help="Single models to compare with, comma-separated; default: all.")] = "",
+    ablate: Annotated[str, typer.Option(help="Sources to leave out one at a time, comma-separated, or 'all'.")] = "",
+    untrained: Annotated[bool, typer.Option("--untrained", help="Keep the fixed-weight ranker.")] = False,
+    examples: Annotated[int, typer.Option(min=100, help="Warm-up queries that the ranker learns from.")] = 12_000,
+    refreshes: Annotated[int, typer.Option(min=0, help="How often the ranker is trained anew in the test.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the sample and of the bootstrap.")] = 0,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -36,12 +41,37 @@ def evaluate(
     settings, _ = load_config(config)
     dataset = load_folder(data, seed=seed)
     plan = make_plan(dataset, protocol, target, limit=limit, tuning=tuning, seed=seed)
+    replay = Replay(
+        dataset, plan, settings, trainer=None if untrained else new_trainer(), delays=delays_of(delay),
+        variants=variants_of(ablate, untrained), models=[name for name in models.split(",") if name],
+        refreshes=refreshes, n_examples=examples, seed=seed,
+    )  # fmt: skip
     with progress_bar() as step:
-        run = Replay(dataset, plan, settings, delays=delays_of(delay)).run(step)
+        run = replay.run(step)
     verdict = summarise(dataset, run, seed=seed)
     print_table(verdict)
     if as_json:
         print_json(verdict)
+
+
+def new_trainer() -> Trainer:
+    """What learns the hybrid's ranker from the warm-up."""
+    from endcap.learning.trainer import RankerTrainer
+
+    return RankerTrainer()
+
+
+def variants_of(text: str, untrained: bool) -> dict[str, Variant]:
+    """'covisit,popular' as hybrids that lack one source each."""
+    from endcap.errors import InvalidInput
+    from endcap.evaluation.replay import HYBRID, Variant
+    from endcap.recommend import SOURCES
+
+    names = SOURCES if text == "all" else [name for name in text.split(",") if name]
+    for name in names:
+        if name not in SOURCES:
+            raise InvalidInput(f"no source {name!r} to leave out; known: {', '.join(SOURCES)}", field="ablate")
+    return {f"{HYBRID}-{name}": Variant(frozenset([name]), None if untrained else new_trainer()) for name in names}
 
 
 def delays_of(text: str) -> list[Delay]:

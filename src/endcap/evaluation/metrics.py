@@ -45,16 +45,17 @@ def per_query(lists: I4, ends: I8, relevant: I4) -> dict[str, F8]:
         kind, _, depth = name.partition("@")
         k = min(int(depth), found.shape[1])
         top = found[:, :k]
+        n_hits: F8 = np.asarray(top.sum(axis=1), np.float64)
         if kind == "hr":
-            values[name] = top.any(axis=1).astype(np.float64)
+            values[name] = np.minimum(n_hits, 1.0)
         elif kind == "mrr":
             first: F8 = 1.0 / (1.0 + top.argmax(axis=1))
-            values[name] = np.where(top.any(axis=1), first, 0.0)
+            values[name] = np.where(n_hits > 0, first, 0.0)
         elif kind == "ndcg":
             ideals = np.maximum(ideal[np.minimum(n_relevant, k)], discount[0])
             values[name] = np.divide((top * discount[:k]).sum(axis=1), ideals, dtype=np.float64)
         else:
-            values[name] = top.sum(axis=1) / np.maximum(n_relevant, 1)
+            values[name] = n_hits / np.maximum(n_relevant, 1)
     return values
 
 
