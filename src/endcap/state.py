@@ -132,6 +132,7 @@ class State:
             self.cleaner.merge(link.anon, link.user)
             self.neighbours.merge(link.anon, link.user)  # before the ring moves: it says where to look
             self.histories.merge(link.anon, link.user)
+            self.exposure.merge(link.anon, link.user)
 
     def anon_ids(self, user_id: str) -> list[str]:
         """The anonymous ids that turned out to be this user."""
