@@ -22,7 +22,7 @@ from numba import njit
 
 from endcap.blocks import grown
 from endcap.candidates import Candidates, add
-from endcap.topn import LIMIT, N_SIZES, best, key_id, key_score
+from endcap.topn import LIMIT, N_SIZES, best, key_id, key_score, ranked
 from endcap.types import F4, I4, I8
 
 EXACT = 50_000  # rows up to which all are read
@@ -78,18 +78,19 @@ def best_seed(row: int, unit: F4, share: F4, base: F4, base_rows: I4, seed_of: I
 
 @njit(cache=True, nogil=True)
 def propose(
-    scores: F4, n: int, limit: int, seeds: I4, n_seeds: int, row_of: I4, item_of: I4, unit: F4,
+    scores: F4, n: int, limit: int, floor: float, seeds: I4, n_seeds: int, row_of: I4, item_of: I4, unit: F4,
     share: F4, base: F4, base_rows: I4, seed_of: I4, n_base: int, tally: I4, heap: I8,
     column: int, into_items: I4, into_score: F4, into_seeds: I4, into_stamp: I4, into_row: I4, into_head: I8,
 ) -> None:  # fmt: skip
-    """Select the ``limit`` best rows that are no seeds, and propose them with the seed that speaks most for each."""
+    """Select the ``limit`` best rows that are no seeds and score ``floor`` or more, and propose them with the seed that
+    speaks most for each."""
     for j in range(n_seeds):
         if seeds[j] < row_of.shape[0] and row_of[seeds[j]] >= 0:
             scores[row_of[seeds[j]]] = 0.0
     size = best(item_of, scores, n, limit, tally, heap)
     for h in range(size):
         item = key_id(heap[h])
-        if item < into_stamp.shape[0]:
+        if item < into_stamp.shape[0] and key_score(heap[h]) >= floor:
             why = best_seed(row_of[item], unit, share, base, base_rows, seed_of, n_base)
             add(item, column, key_score(heap[h]), why,
                 into_items, into_score, into_seeds, into_stamp, into_row, into_head)  # fmt: skip
@@ -162,18 +163,31 @@ class ItemVectors:
 
     def retrieve(
         self, x: F4, seeds: I4, n_seeds: int, share: F4, base: F4, base_rows: I4, seed_of: I4, n_base: int,
-        into: Candidates, column: int, n: int,
+        into: Candidates, column: int, n: int, floor: float = 0.0,
     ) -> None:  # fmt: skip
-        """Propose the ``n`` items that x points at, without the seeds.
+        """Propose the ``n`` items that x points at, without the seeds and those that score less than ``floor``.
 
         Who gets the credit: x = sum over j < n_base of share[j] base[base_rows[j]], and ``seed_of[j]`` is the place of
         that part's item among the seeds.
         """
         propose(
-            self.score(x), self.n, min(n, LIMIT), seeds, n_seeds, self.row_of, self.item_of, self.unit,
+            self.score(x), self.n, min(n, LIMIT), floor, seeds, n_seeds, self.row_of, self.item_of, self.unit,
             share, base, base_rows, seed_of, n_base, self._tally, self._heap,
             column, into.items, into.score, into.seeds, into.stamp, into.row_of, into.head,
         )  # fmt: skip
+
+    def nearest(self, x: F4, n: int, but: int, floor: float) -> tuple[I4, F4]:
+        """(items, scores) of the ``n`` best, best first, without item ``but`` and scores less than ``floor``."""
+        scores = self.score(x)
+        scores[self.row_of[but]] = 0.0
+        items, found = ranked(self._heap, best(self.item_of, scores, self.n, min(n, LIMIT), self._tally, self._heap))
+        enough = int((found >= floor).sum())
+        return items[:enough], found[:enough]
+
+    def become(self, other: ItemVectors) -> None:
+        """Take over everything another one holds; the object stays the same, for others hold it."""
+        for name in ("n", "unit", "scale", "item_of", "row_of", "centres", "cluster_start", "_near", "_scores"):
+            setattr(self, name, getattr(other, name))
 
     def cluster(self, centres: F4) -> None:
         """Sort the rows by their nearest centre, so that a search reads a few clusters only."""

@@ -1,0 +1,73 @@
+"""Fitting of the content space: TF-IDF and truncated SVD of the catalogue, by scikit-learn.
+
+The terms of a record come from the same kernel that serves (models/terms.py), so a fitted item and a new one get their
+vectors in the same way. What is kept is one matrix: idf times the components of the SVD.
+
+Refit: words that no fit has seen have no place in the space, so it should follow the catalogue. ``is_due`` says when:
+after the first ``LEAST`` records, and whenever the catalogue has grown by half.
+
+Cost: 10,000 records ~2 s, 100,000 ~25 s, one core. Not for: fewer than ``LEAST`` records; the random projection serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_matrix, vstack
+from threadpoolctl import threadpool_limits
+
+from endcap.learning.boosting import TooFewExamples
+from endcap.learning.factors import cluster_centres
+from endcap.models.content import DIM, ContentModel, vectors_of
+from endcap.models.terms import BUCKETS, bag_of
+from endcap.types import Item
+
+LEAST = 200
+GROWTH = 1.5
+CHUNK = 4096
+
+
+def is_due(n_records: int, fitted: int) -> bool:
+    """Whether a catalogue of ``n_records`` deserves a fit, the last one having seen ``fitted`` (0 = none yet)."""
+    return n_records >= LEAST and n_records >= GROWTH * fitted
+
+
+def term_matrix(items: list[Item]) -> csr_matrix:
+    """records x buckets, weights summed."""
+    parts: list[csr_matrix] = []
+    for first in range(0, len(items), CHUNK):
+        chunk = items[first : first + CHUNK]
+        buckets, weight, ends = bag_of(chunk)
+        starts = np.concatenate(([0], ends))
+        part = csr_matrix((weight.copy(), buckets.copy(), starts), shape=(len(chunk), BUCKETS))
+        part.sum_duplicates()
+        parts.append(part)
+    return vstack(parts).tocsr()
+
+
+def fit_content(
+    records: Iterable[Item], dim: int = DIM, seed: int = 0, meta: dict[str, Any] | None = None
+) -> ContentModel:
+    """Fit on catalogue records. Raises ``TooFewExamples`` below ``LEAST`` of them."""
+    from sklearn.decomposition import TruncatedSVD  # the heavy import waits until there is something to fit
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    items = list(records)
+    if len(items) < LEAST:
+        raise TooFewExamples(f"a content space needs {LEAST} catalogue records, there are {len(items)}")
+    counts = term_matrix(items)
+    with threadpool_limits(1, "blas"):
+        weigher = TfidfTransformer()
+        weighed = weigher.fit_transform(counts)
+        svd = TruncatedSVD(n_components=min(dim, len(items) - 1), n_iter=4, random_state=seed)
+        svd.fit(weighed)
+    seen = np.asarray(counts.getnnz(axis=0)) > 0
+    projection = np.where(seen[:, None], weigher.idf_[:, None] * svd.components_.T, 0.0).astype(np.float32)
+    chunks = [items[first : first + CHUNK] for first in range(0, len(items), CHUNK)]
+    vectors = np.concatenate([vectors_of(chunk, projection) for chunk in chunks])
+    return ContentModel(
+        np.ascontiguousarray(projection), cluster_centres(vectors, seed),
+        {"records": len(items), "variance": float(svd.explained_variance_ratio_.sum()), **(meta or {})},
+    )  # fmt: skip
