@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +30,7 @@ def evaluate(
     examples: Annotated[int, typer.Option(min=100, help="Warm-up queries that the ranker learns from.")] = 12_000,
     refreshes: Annotated[int, typer.Option(min=0, help="How often the ranker is trained anew in the test.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the sample and of the bootstrap.")] = 0,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -50,6 +53,11 @@ def evaluate(
         run = replay.run(step)
     verdict = summarise(dataset, run, seed=seed)
     print_table(verdict)
+    if report is not None:
+        from endcap.evaluation.report import render
+
+        report.write_text(render(verdict, shlex.join(["endcap", *sys.argv[1:]])), "utf-8")
+        note(f"report: {report}")
     if as_json:
         print_json(verdict)
 
