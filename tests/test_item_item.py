@@ -21,6 +21,7 @@ from endcap.models.item_item import (
     BUY_BUY,
     FAINT,
     NEXT,
+    RECENCY,
     SEEDS,
     SHRINK,
     TO_BUY,
@@ -76,11 +77,14 @@ def twin(
     """item -> seed index -> vote."""
     votes: dict[int, dict[int, float]] = defaultdict(dict)
     n = min(interest.n_seeds, SEEDS)
-    strongest = max(interest.weight[:n], default=0.0)
+    named = interest.n_context
+    by_rank = [np.float32(1.0 if j < named else RECENCY ** (j - named)) for j in range(n)]
+    weight = by_rank if cosine else interest.weight[:n].tolist()
+    strongest = max(weight, default=0.0)
     for j in range(n):
-        if interest.weight[j] < np.float32(FAINT) * strongest:
+        if weight[j] < np.float32(FAINT) * strongest:
             continue
-        share = interest.weight[j] * (BESIDE if interest.n_context and j >= interest.n_context else 1.0)
+        share = weight[j] * (BESIDE if interest.n_context and j >= interest.n_context else 1.0)
         for neighbour in lists.get(int(interest.seeds[j]), []):
             seed = int(interest.seeds[j])
             vote = counts.pair(seed, neighbour, channels[0], cosine) + counts.pair(seed, neighbour, channels[1], False)
@@ -180,7 +184,7 @@ def test_the_product_page_is_about_its_product() -> None:
     assert order_of(page) == [3, 1]
     assert 2 not in page
     home = proposed(source, interest_of([0, 2], t_s=NOW), N_ITEMS)
-    assert page[1][0] == pytest.approx(BESIDE * home[1][0])
+    assert page[1][0] == pytest.approx(BESIDE * home[1][0])  # the newest of the others, there and here
 
 
 def test_bought_together_needs_purchases() -> None:
@@ -199,9 +203,17 @@ def test_old_pairs_fade() -> None:
 
 
 def test_faint_seeds_are_not_read() -> None:
-    source = CovisitSource(folded(views([0, 1], [2, 3])))
+    bought = [(50, 0, "view"), (50, 1, "purchase"), (51, 2, "view"), (51, 3, "purchase")]
+    source = BoughtTogetherSource(folded(bought))
+    assert set(proposed(source, interest_of([0, 2], t_s=NOW), N_ITEMS)) == {1, 3}
     got = proposed(source, interest_of([0, 2], weight=[1.0, FAINT / 2], t_s=NOW), N_ITEMS)
     assert set(got) == {1}
+
+
+def test_what_comes_next_follows_from_the_newest_items_whatever_was_done_with_older_ones() -> None:
+    source = CovisitSource(folded(views([0, 1], [2, 3])))
+    got = proposed(source, interest_of([0, 2], weight=[1.0, 6.0], t_s=NOW), N_ITEMS)
+    assert got[3][0] == pytest.approx(RECENCY * got[1][0], rel=1e-4)
 
 
 def test_nothing_known_proposes_nothing() -> None:

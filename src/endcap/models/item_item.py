@@ -12,9 +12,11 @@ items is no certainty:
 
     score(c) = sum over seeds of weight(j) x (first view + second view)
 
-Items that the query itself names (a product page, a cart) dominate: the other seeds then count ``BESIDE`` of their
-weight. They are never proposed themselves. A score depends on the shopper, the item and the counts, not on the other
-candidates (law L5).
+For ``bought_together`` weight(j) is the interest's own. For ``covisit`` it is ``RECENCY`` to the power of the seed's
+rank, the newest 1: what was done with an item says what to do with that item, its rank says what comes next (recall of
+48 candidates on three shop logs: .082 to .109, .405 to .418, .350 to .412). Items that the query itself names (a
+product page, a cart) dominate: the other seeds then count ``BESIDE`` of their weight. They are never proposed
+themselves. A score depends on the shopper, the item and the counts, not on the other candidates (law L5).
 
 Layout: reads ``Covisit``'s blocks (``other``, ``weight`` [4 channels], ``at_s``) and ``mass``; owns only scratch. Pairs
 are first listed, which reads memory with many fetches in flight, then added up per item.
@@ -37,12 +39,14 @@ from endcap.topn import LIMIT, N_SIZES, RowMap, best, key_id, key_score, ranked
 from endcap.types import F4, I4, I8, U4, Interest
 
 SEEDS = 20  # newest seeds that vote
+RECENCY = 0.65  # weight of a seed beside the one touched right after it
 SHRINK = 2.0  # events that a count must stand out from
 FAINT = 0.05  # seeds weaker than this share of the strongest are not read: an old view beside a running session
 BESIDE = 0.2  # weight of the shopper's other seeds where the query names items
 VIEW_VIEW, NEXT, TO_BUY, BUY_BUY = 0, 1, 2, 3  # channels of the co-visitation counts
 STEPS = 256  # places per half-life in the table of faded values: error below 0.14 %
 FADES: F4 = np.exp2(-(np.arange(STEPS * 16) + 0.5) / STEPS).astype(np.float32)
+BY_RANK: F4 = np.concatenate([np.ones(SEEDS), RECENCY ** np.arange(SEEDS)]).astype(np.float32)
 PACE_BITS = 32  # an age in seconds times ``pace``, shifted right by this, is a place in the table
 ITEM, SEED = 0, 1  # columns of the list of pairs
 RANK = 1  # of the table of items, beside ITEM: place among the selected, -1 = none
@@ -203,6 +207,7 @@ class ItemItem:
     first: ClassVar[int]
     second: ClassVar[int]
     cosine: ClassVar[bool]
+    by_rank: ClassVar[bool]
 
     def __init__(self, covisit: Neighbours, rows: RowMap | None = None) -> None:
         """``rows``: scratch that may be shared with the other sources of the same engine."""
@@ -226,8 +231,10 @@ class ItemItem:
             return
         of = self._covisit
         stamp = self._map.begin(of.blocks.start.shape[0])
+        named = min(interest.n_context, SEEDS)
         retrieve_items(
-            interest.seeds, interest.weight, n_seeds, interest.n_context, interest.t_s,
+            interest.seeds, BY_RANK[SEEDS - named :] if self.by_rank else interest.weight, n_seeds,
+            interest.n_context, interest.t_s,
             self.first, self.second, self._parts, self.cosine,
             of.blocks.start, of.blocks.length, of.other, of.weight, of.at_s, of.mass, of.mass_at_s, self._pace, FADES,
             self._map.slots, stamp, self._pairs, self._votes, self._table, self._sums,
@@ -240,7 +247,7 @@ class CovisitSource(ItemItem):
     """Viewed together, and viewed next."""
 
     name = "covisit"
-    first, second, cosine = VIEW_VIEW, NEXT, True
+    first, second, cosine, by_rank = VIEW_VIEW, NEXT, True, True
 
     def similar(self, item: int, n: int, t_s: int, view: Literal["cosine", "conditional"] = "cosine") -> tuple[I4, F4]:
         """(items, scores) of the ``n`` nearest by one view, best first: cosine for substitutes, conditional for the
@@ -262,4 +269,4 @@ class BoughtTogetherSource(ItemItem):
     """Bought after looking at the seed, and bought beside it."""
 
     name = "bought_together"
-    first, second, cosine = TO_BUY, BUY_BUY, False
+    first, second, cosine, by_rank = TO_BUY, BUY_BUY, False, False

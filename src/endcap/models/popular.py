@@ -17,16 +17,16 @@ Cost: some ten lists of 24 to 48 entries, ~5 us. When not to use it: alone, for 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numba import njit
 
 from endcap.candidates import Candidates, add
 from endcap.topn import LIMIT, N_SIZES, RowMap, best, key_id, key_score
-from endcap.types import BOUGHT, F4, F8, I4, I8, SEEN, WANTED, Interest
+from endcap.types import BOUGHT, F4, F8, I4, I8, MAX_TAGS, SEEN, WANTED, Interest
 
-HOURS_6, DAY, WEEK = 1, 2, 3  # indices of half-lives
+HOUR, HOURS_6, DAY, WEEK = range(4)  # indices of half-lives
 HALF_LIVES_S = (3_600.0, 21_600.0, 86_400.0, 604_800.0)
 PRIOR = 3.0  # events that a list's leader must stand out from
 # Lists for everybody: action group, half-life, weight.
@@ -38,6 +38,12 @@ HOUR_WEIGHT, DEVICE_WEIGHT, REGION_WEIGHT = 0.75, 0.25, 0.75
 CATEGORY_WEIGHT = 1.5  # times the share of the shopper's interest in it
 CATEGORIES = 3  # strongest categories whose lists are read
 MAX_LISTS = len(GENERAL) + 3 + CATEGORIES
+# Lists of the last hours, for ``trending``: as many at most.
+NOW = (
+    (SEEN, HOUR, 1.0), (SEEN, HOURS_6, 1.0), (WANTED, HOUR, 1.0), (WANTED, HOURS_6, 0.5), (BOUGHT, HOUR, 1.0),
+    (BOUGHT, HOURS_6, 0.5),
+)  # fmt: skip
+NOWHERE: I4 = np.full(MAX_TAGS, -1, np.int32)
 
 
 class TopLists(Protocol):
@@ -127,9 +133,10 @@ def retrieve_popular(
 
 
 class PopularSource:
-    """Trending, and popular here and now."""
+    """Popular here and now."""
 
     name = "popular"
+    general: ClassVar[tuple[tuple[int, int, float], ...]] = GENERAL
 
     def __init__(self, tops: TopLists, rows: RowMap | None = None) -> None:
         """``rows``: scratch that may be shared with the other sources of the same engine."""
@@ -138,7 +145,7 @@ class PopularSource:
         self._lists: I4 = np.zeros(MAX_LISTS, np.int32)
         self._weight: F4 = np.zeros(MAX_LISTS, np.float32)
         self._half_life_s: F8 = np.full(MAX_LISTS, HALF_LIVES_S[WEEK])
-        for q, (group, half_life, weight) in enumerate(GENERAL):
+        for q, (group, half_life, weight) in enumerate(self.general):
             self._lists[q] = tops.row_global(group, half_life)
             self._weight[q], self._half_life_s[q] = weight, HALF_LIVES_S[half_life]
         most = MAX_LISTS * tops.items.shape[1]
@@ -149,7 +156,7 @@ class PopularSource:
 
     def is_empty(self) -> bool:
         """Whether nothing has ever been seen, wanted or bought."""
-        return not self._tops.length[self._lists[: len(GENERAL)]].any()
+        return not self._tops.length[self._lists[: len(self.general)]].any()
 
     def retrieve(self, interest: Interest, into: Candidates, column: int, n: int) -> None:
         """Propose the ``n`` items most popular in this moment and in the shopper's categories."""
@@ -158,7 +165,26 @@ class PopularSource:
         retrieve_popular(
             tops.row_hour(interest.hour), tops.row_device(interest.device), interest.region, tops.region_row,
             interest.categories, interest.category_short, interest.category_long, tops.category_row,
-            self._lists, self._weight, self._half_life_s, len(GENERAL), interest.t_s,
+            self._lists, self._weight, self._half_life_s, len(self.general), interest.t_s,
+            tops.items, tops.keys, tops.length, self._map.slots, stamp, self._ids, self._scores,
+            min(n, LIMIT), self._tally, self._heap,
+            column, into.items, into.score, into.seeds, into.stamp, into.row_of, into.head,
+        )  # fmt: skip
+
+
+class TrendingSource(PopularSource):
+    """What everybody looks at, wants and buys in these hours, wherever they are."""
+
+    name = "trending"
+    general = NOW
+
+    def retrieve(self, interest: Interest, into: Candidates, column: int, n: int) -> None:
+        """Propose the ``n`` items with the most going on."""
+        tops = self._tops
+        stamp = self._map.begin(into.stamp.shape[0])
+        retrieve_popular(
+            -1, -1, -1, tops.region_row, NOWHERE, interest.category_short, interest.category_long, tops.category_row,
+            self._lists, self._weight, self._half_life_s, len(self.general), interest.t_s,
             tops.items, tops.keys, tops.length, self._map.slots, stamp, self._ids, self._scores,
             min(n, LIMIT), self._tally, self._heap,
             column, into.items, into.score, into.seeds, into.stamp, into.row_of, into.head,
