@@ -140,7 +140,7 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A named surface and how its list is made."""
 
-    sources: list[str]  # of: history covisit bought_together session_knn user_knn popular
+    sources: list[str]  # of: history covisit bought_together session_knn user_knn factors content popular
     n: int = 12  # items when the query does not say
     filter: dict[str, Any] | None = None  # only items that it keeps, besides the query's own filter
     seen: Literal["keep", "drop"] = "keep"  # drop: never show what this shopper already touched

@@ -25,6 +25,8 @@ from endcap.config import Config
 from endcap.diagnosis import Finding, findings
 from endcap.errors import NotFound, StoreError
 from endcap.events.writer import Group, Writer
+from endcap.models.content import ContentModel
+from endcap.models.factors import Factors
 from endcap.preprocess.validate import validate
 from endcap.protocols import EventLog, Ranker, Refused
 from endcap.recommend import Recommender
@@ -52,9 +54,12 @@ from endcap.types import (
 )
 
 REPLAY_CHUNK = 20_000
+READ_AT_START = 50_000  # catalogue records turned into vectors before the first answer; more follow in slices
+READ_AT_ONCE = 512  # records of one slice: some 15 ms
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 Answer = Callable[[Ack | BaseException], None]
+at_once: Callable[[Callable[[], None]], object] = lambda call: call()  # noqa: E731  # where folds run without a loop
 
 
 def silent(_stage: str, _done: int, _total: int) -> None:
@@ -88,12 +93,12 @@ class Engine:
         self.runtime = runtime
         self._snapshots = snapshots
         self._lock = threading.RLock()
-        self._schedule: Callable[[Callable[[], None]], object] = lambda call: call()
+        self._schedule = at_once
         self._snapshot_thread: threading.Thread | None = None
-        self._ranker: Ranker | None = None
         self._new_state = new_state
         self.state, self.recovered = self._recover(progress)
         self._recommender = Recommender(self.state, config)
+        self._recommender.content.catch_up(READ_AT_START)
         self._snapshot_offset = self.recovered.snapshot_offset
         self._writer = Writer(
             log, self._deliver, group_max=config.log.group_max, max_pending=config.server.max_pending_events
@@ -159,6 +164,7 @@ class Engine:
     def deliver_on(self, schedule: Callable[[Callable[[], None]], object]) -> None:
         """Run folds and answers through ``schedule``: a server passes its loop's ``call_soon_threadsafe``."""
         self._schedule = schedule
+        schedule(self._read_catalogue)
 
     def _deliver(self, group: Group) -> None:
         self._schedule(lambda: self._fold(group))
@@ -175,8 +181,17 @@ class Engine:
             offset = self.state.offset
         for submission in group.submissions:
             submission.answer(failure or submission.ack(offset))
+        self._read_catalogue()
         if offset - self._snapshot_offset >= self.config.snapshot.every_events:
             self.snapshot(wait=False)
+
+    def _read_catalogue(self) -> None:
+        """Give vectors to new and changed items; after a large load in slices, so that requests come in between."""
+        sliced = self._schedule is not at_once
+        with self._lock:
+            left = self._recommender.content.catch_up(READ_AT_ONCE if sliced else READ_AT_START)
+        if left and sliced:
+            self._schedule(self._read_catalogue)
 
     def put_items(self, items: Sequence[Item]) -> Ack:
         """Create or replace catalogue records."""
@@ -227,6 +242,7 @@ class Engine:
                 stored.append(Stored(self.state.offset + len(stored) + 1, checked))
         with self._lock:
             self.state.fold(stored)
+            self._recommender.content.catch_up(len(stored))
         return refusals
 
     # ------------------------------------------------------------ read
@@ -249,8 +265,18 @@ class Engine:
     def use_ranker(self, ranker: Ranker) -> None:
         """Swap the ranker between two requests."""
         with self._lock:
-            self._ranker = ranker
             self._recommender.use_ranker(ranker)
+
+    def use_factors(self, factors: Factors) -> None:
+        """Swap the factorisation between two requests. ``ArtifactError`` when it cannot be right: the old one stays."""
+        with self._lock:
+            self._recommender.factors.use(factors, self.state.items)
+
+    def use_content(self, model: ContentModel) -> None:
+        """Swap the content space; the old one serves until the catalogue has been read anew, slice by slice."""
+        with self._lock:
+            self._recommender.content.use(model)
+        self._read_catalogue()
 
     def recommend(self, query: Query) -> Slate:
         """The answer to one query. Reads state, never writes (law L3)."""
@@ -412,9 +438,8 @@ class Engine:
         with self._lock:
             count += self._replay(fresh)
             self.state = fresh
-            self._recommender = Recommender(fresh, self.config)
-            if self._ranker is not None:
-                self._recommender.use_ranker(self._ranker)
+            self._recommender = self._recommender.over(fresh)
+            self._recommender.content.catch_up(READ_AT_START)
         return count
 
     def snapshot(self, wait: bool = True) -> None:

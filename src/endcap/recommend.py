@@ -18,8 +18,11 @@ import numpy as np
 from endcap.candidates import Candidates
 from endcap.config import Config, PlacementConfig
 from endcap.errors import InvalidInput, NotFound
+from endcap.features.likeness import Likeness
 from endcap.features.rows import Rows
 from endcap.interest.interest import InterestReader
+from endcap.models.content import ContentSource
+from endcap.models.factors import FactorsSource
 from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
 from endcap.models.linear import LinearRanker
@@ -48,8 +51,9 @@ from endcap.types import (
 )
 
 HOUR_MS = 3_600_000
+READ_AT_A_REQUEST = 16  # records turned into vectors while a backlog waits: well under a millisecond
 DEEP = 256  # how far the popular list is read when a slate would stay short
-SOURCES = ("history", "covisit", "bought_together", "session_knn", "user_knn", "popular")
+SOURCES = ("history", "covisit", "bought_together", "session_knn", "user_knn", "popular", "factors", "content")
 
 logger = logging.getLogger(__name__)
 
@@ -81,13 +85,16 @@ class Ask:
 class Recommender:
     """The read side of one state."""
 
-    def __init__(self, state: State, config: Config) -> None:
+    def __init__(self, state: State, config: Config, learned: Recommender | None = None) -> None:
+        """``learned``: another read side of the same state, whose vectors (factors, content) are used as well."""
         self.state = state
         self.config = config
         self.interests = InterestReader(
             state.histories, state.cleaner, state.catalogue, config.interest, config.clean.session_gap_s
         )
         self.popular = PopularSource(state.counters.tops)
+        self.factors: FactorsSource = learned.factors if learned else FactorsSource()
+        self.content: ContentSource = learned.content if learned else ContentSource(state.catalogue)
         self.sources: dict[str, Source] = {
             "history": HistorySource(),
             "covisit": CovisitSource(state.covisit),
@@ -95,9 +102,11 @@ class Recommender:
             "session_knn": state.sessions,
             "user_knn": state.neighbours,
             "popular": self.popular,
+            "factors": self.factors,
+            "content": self.content,
         }
         self.candidates = Candidates(SOURCES)
-        self.rows = Rows(SOURCES, state)
+        self.rows = Rows(SOURCES, state, Likeness(self.factors.vectors, self.content.vectors))
         self.filters = Filters(state.catalogue)
         self.rules = Rules(config.rules, state.catalogue)
         self.composer = Composer(state.catalogue)
@@ -119,6 +128,17 @@ class Recommender:
         """Score with another ranker from the next query on."""
         self.scoring = self.scoring_by(ranker)
 
+    def over(self, state: State) -> Recommender:
+        """A read side of another state with the models of this one."""
+        other = Recommender(state, self.config)
+        if self.scoring is not self._fallback:
+            other.use_ranker(self.ranker)
+        if self.factors.factors is not None:
+            other.factors.use(self.factors.factors, state.items)
+        if self.content.model is not None:
+            other.content.use(self.content.model)
+        return other
+
     def scoring_by(self, ranker: Ranker) -> Scoring:
         """What a ranker needs around it."""
         state, families = self.state, self.rows.families(ranker.terms)
@@ -139,6 +159,7 @@ class Recommender:
 
     def understand(self, query: Query, t_ms: int) -> Ask:
         """Names to dense ids; the interest at this moment."""
+        self.content.catch_up(READ_AT_A_REQUEST)
         state, placement = self.state, self.placement(query.placement)
         user = self.user_of(query)
         context = [state.items.get(item_id) for item_id in query.items]

@@ -13,13 +13,14 @@ from typing import Protocol
 import numpy as np
 from numba import njit
 
-from endcap.features import affinity, counters, exposure, own, pairs, price, retrieval, rhythm, session
+from endcap.features import affinity, counters, exposure, likeness, own, pairs, price, retrieval, rhythm, session
 from endcap.features.affinity import Affinity
 from endcap.features.catalogue import Catalogue
 from endcap.features.counters import Counters
 from endcap.features.covisit import Covisit
 from endcap.features.exposure import Exposure
 from endcap.features.histories import Histories
+from endcap.features.likeness import Likeness
 from endcap.features.own import Own
 from endcap.features.pairs import Pairs
 from endcap.features.price import Price
@@ -30,7 +31,7 @@ from endcap.types import F4, I4, Interest
 
 FAMILIES: tuple[tuple[str, ...], ...] = (
     affinity.COLUMNS, counters.COLUMNS, exposure.COLUMNS, own.COLUMNS, pairs.COLUMNS, price.COLUMNS, rhythm.COLUMNS,
-    session.COLUMNS,
+    session.COLUMNS, likeness.COLUMNS,
 )  # fmt: skip
 OWN, RHYTHM = FAMILIES.index(own.COLUMNS), FAMILIES.index(rhythm.COLUMNS)
 BOUGHT_AGE = own.COLUMNS.index("own_bought_age")
@@ -64,12 +65,12 @@ def mark(items: I4, slots: I4, stamp: int) -> None:
 class Rows:
     """Reads rows. Owns scratch; one per engine."""
 
-    def __init__(self, sources: tuple[str, ...], state: Folded) -> None:
+    def __init__(self, sources: tuple[str, ...], state: Folded, near: Likeness) -> None:
         self.columns = columns(sources)
         self._n_sources = len(sources)
         self._state = state
         self._taste, self._own, self._pairs = Affinity(state.catalogue), Own(state.histories), Pairs(state.covisit)
-        self._price, self._session = Price(state.catalogue), Session(state.histories)
+        self._price, self._session, self._near = Price(state.catalogue), Session(state.histories), near
         self._widths = (len(retrieval.columns(sources)), *(len(family) for family in FAMILIES))
         self._map = RowMap()
         self._make_room(256)
@@ -98,7 +99,8 @@ class Rows:
         stamp = self._map.begin(state.covisit.blocks.start.shape[0])
         slots = self._map.slots
         mark(items, slots, stamp)
-        proposed, taste, counts, shown, mine, together, prices, pace, visit = (part[:n] for part in self._parts)
+        parts = [part[:n] for part in self._parts]
+        proposed, taste, counts, shown, mine, together, prices, pace, visit, alike = parts
         if 0 in families:
             retrieval.read_retrieval(source_scores, self._column, proposed)
         if 1 in families:
@@ -117,8 +119,8 @@ class Rows:
             state.rhythm.read(items, t_s, mine[:, BOUGHT_AGE], state.catalogue, state.covisit.blocks, pace)
         if 8 in families:
             self._session.read(interest, visit)
+        if 9 in families:
+            self._near.read(interest, items, alike)
         rows = self._rows[:n]
-        np.concatenate(
-            (source_scores, proposed, taste, counts, shown, mine, together, prices, pace, visit), axis=1, out=rows
-        )
+        np.concatenate((source_scores, *parts), axis=1, out=rows)
         return rows

@@ -44,6 +44,8 @@ DEFAULT_TERMS: Mapping[str, Term] = {
     "src:bought_together": Term(0.80, 0.05),
     "src:session_knn": Term(1.00, 10.0),
     "src:user_knn": Term(0.50, 0.3),
+    "src:factors": Term(0.40, 0.3),
+    "src:content": Term(0.35, 0.5),
     "src:popular": Term(0.30, 0.3),
     # taste
     "category_short": Term(0.25),

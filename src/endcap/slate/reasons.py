@@ -30,7 +30,7 @@ LEAST_SHARE = 0.08  # smaller parts are not worth a sentence
 CODES: tuple[str, ...] = (
     "viewed_together", "next_step", "bought_together", "session_like_yours", "shoppers_like_you", "your_history",
     "in_your_cart", "trending", "popular_here", "popular_at_this_hour", "popular_in_category", "favourite_category",
-    "favourite_brand", "new", "pinned", "promoted",
+    "favourite_brand", "new", "pinned", "promoted", "similar_to",
 )  # fmt: skip
 CODE: dict[str, int] = {name: code for code, name in enumerate(CODES)}
 YOUR_HISTORY, IN_YOUR_CART = CODE["your_history"], CODE["in_your_cart"]
@@ -47,6 +47,8 @@ TERM_CODE: dict[str, str] = {
     "src:bought_together": "bought_together",
     "src:session_knn": "session_like_yours",
     "src:user_knn": "shoppers_like_you",
+    "src:factors": "shoppers_like_you",
+    "src:content": "similar_to",
     "src:history": "your_history",
     "src:popular": "trending",
     "category_short": "favourite_category",
@@ -81,6 +83,7 @@ SENTENCES: dict[str, dict[str, str]] = {
         "new": "New in the shop",
         "pinned": "Chosen by the shop",
         "promoted": "Promoted by the shop",
+        "similar_to": "Similar to {item}",
     }
 }
 WITHOUT_NAME: dict[str, dict[str, str]] = {
@@ -88,6 +91,7 @@ WITHOUT_NAME: dict[str, dict[str, str]] = {
         "viewed_together": "Often viewed together with what you looked at",
         "next_step": "Often viewed next",
         "bought_together": "Often bought together with what you have",
+        "similar_to": "Similar to what you looked at",
         "popular_here": "Popular near you",
         "popular_in_category": "Popular in its category",
         "favourite_category": "From a category you look at often",
