@@ -114,13 +114,13 @@ class FactorsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     dim: int = 64  # numbers per item
     alpha: float = 40.0  # als: an item of weight w counts 1 + alpha w as much as one that was never touched
     regularization: float = 20.0  # als, and the shopper's own vector at each request
-    iterations: int = 12  # als
-    bpr_regularization: float = 0.01
-    bpr_iterations: int = 100
-    learning_rate: float = 0.05  # bpr
+    iterations: int = 12  # als: passes over users and items
+    bpr_regularization: float = 0.01  # bpr: pull of every number towards 0
+    bpr_iterations: int = 100  # bpr: passes over the pairs
+    learning_rate: float = 0.05  # bpr: step size
     half_life_d: float = 60.0  # of an interaction's weight with its age at training
     min_users: int = 2  # items that fewer touched get no vector
-    seed: int = 0
+    seed: int = 0  # of the random start; the same data and seed give the same factors
 
 
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,7 +140,7 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A named surface and how its list is made."""
 
-    sources: list[str]  # of: history covisit bought_together session_knn user_knn factors content popular
+    sources: list[str]  # of: history covisit bought_together session_knn user_knn factors content popular trending
     n: int = 12  # items when the query does not say
     filter: dict[str, Any] | None = None  # only items that it keeps, besides the query's own filter
     seen: Literal["keep", "drop"] = "keep"  # drop: never show what this shopper already touched
@@ -154,7 +154,7 @@ def shop_placements() -> dict[str, PlacementConfig]:
     """The surfaces of a shop."""
     return {
         "home": PlacementConfig(
-            sources=["history", "covisit", "session_knn", "user_knn", "popular"], n=12, category_cap=4
+            sources=["history", "covisit", "session_knn", "user_knn", "popular", "trending"], n=12, category_cap=4
         ),
         "product": PlacementConfig(sources=["covisit", "session_knn", "popular"], seen="keep", diversity=0.15),
         "similar": PlacementConfig(sources=["covisit", "session_knn"], diversity=0.0),
