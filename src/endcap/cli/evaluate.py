@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from endcap.cli.files import column_map
 from endcap.cli.output import AsJson, ConfigFile, note, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -18,7 +19,11 @@ UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option("--data", help="A folder with events.parquet, or a file of a known format.")],
+    data: Annotated[Path, typer.Option("--data", help="A folder or file of events, or a data directory.")],
+    maps: Annotated[
+        list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="For a file of no known form; repeatable.")
+    ] = None,
+    items: Annotated[Path | None, typer.Option(help="The catalogue that belongs to such a file.")] = None,
     protocol: Annotated[str, typer.Option(help="prequential, sessions, temporal or leave-one-out.")] = "prequential",
     target: Annotated[str, typer.Option(help="next, cart, purchase, buy24h or basket.")] = "next",
     delay: Annotated[str, typer.Option(help="How late events are known, comma-separated: 0,1m,1h,24h,inf.")] = "inf",
@@ -36,13 +41,13 @@ def evaluate(
 ) -> None:
     """Replay a log on a virtual clock: ask before each event, fold it after, score every model on the same queries."""
     from endcap.config import load_config
-    from endcap.evaluation.folder import load_folder
+    from endcap.evaluation.formats import load
     from endcap.evaluation.plan import make_plan
     from endcap.evaluation.replay import Replay
     from endcap.evaluation.summary import summarise
 
     settings, _ = load_config(config)
-    dataset = load_folder(data, seed=seed)
+    dataset = load(data, mapping=column_map(maps or []), items=items, seed=seed)
     plan = make_plan(dataset, protocol, target, limit=limit, tuning=tuning, seed=seed)
     replay = Replay(
         dataset, plan, settings, trainer=None if untrained else new_trainer(), delays=delays_of(delay),

@@ -23,7 +23,7 @@ from endcap.types import ACTION_CODE, F4, I4, Item
 ACTION_OF: dict[str, str | None] = {
     "view": "view", "click": "click", "clicks": "click", "cart": "cart_add", "carts": "cart_add",
     "addtocart": "cart_add", "cart_add": "cart_add", "transaction": "purchase", "orders": "purchase",
-    "purchase": "purchase", "return": "refund", "adjustment": None, "review": "view", "rating": "view",
+    "purchase": "purchase", "return": "refund", "adjustment": None, "review": "view", "impression": None,
     "listen": "consume", "checkin": "view", "tag": "view", "impression_no_click": None,
 }  # fmt: skip
 PATHS = (("department", "product_category", "product_type"), ("category",))
@@ -44,7 +44,7 @@ def from_frame(name: str, frame: pl.DataFrame, records: dict[str, Item], *, seed
     frame = with_time(usable(complete(frame), counts), counts)
     if not frame.height:
         raise InvalidInput(f"{name}: no usable event among {counts['read']}: {counts}", field="data")
-    users = frame["user_id"].fill_null("guest:" + frame["session_id"].fill_null("?"))
+    users = frame["user_id"].fill_null(frame["anon_id"]).fill_null("guest:" + frame["session_id"].fill_null("?"))
     user, user_names = coded(users)
     item, item_names = coded(frame["item_id"])
     session, session_names = coded(frame["session_id"])
@@ -60,7 +60,7 @@ def from_frame(name: str, frame: pl.DataFrame, records: dict[str, Item], *, seed
         action=frame["action"].to_numpy().astype(np.int8)[order],
         session=session[order], region=region[order],
         price=floats(frame["price"])[order], quantity=floats(frame["quantity"], 1.0)[order],
-        value=np.full(frame.height, np.nan, np.float32),
+        value=floats(frame["value"])[order],
         split=frame["split"].replace_strict(SPLITS, default=0, return_dtype=pl.Int8).fill_null(0).to_numpy()[order],
         user_names=user_names, is_guest=np.array([u in guests for u in range(len(user_names))], np.uint8),
         item_names=item_names, session_names=session_names, region_names=region_names,
@@ -73,7 +73,8 @@ def complete(frame: pl.DataFrame) -> pl.DataFrame:
     """Every column of the schema, null where the source lacks it."""
     for column, kind in (
         ("session_id", pl.String), ("price", pl.Float64), ("quantity", pl.Float64), ("split", pl.String),
-        ("timestamp", pl.Int64), ("position", pl.Int64), ("event_type", pl.String),
+        ("timestamp", pl.Int64), ("position", pl.Int64), ("event_type", pl.String), ("value", pl.Float64),
+        ("user_id", pl.String), ("anon_id", pl.String),
     ):  # fmt: skip
         if column not in frame.columns:
             frame = frame.with_columns(pl.lit(None, kind).alias(column))
@@ -82,7 +83,7 @@ def complete(frame: pl.DataFrame) -> pl.DataFrame:
         frame = frame.with_columns(country.alias("region"))
     if "timestamp_ms" not in frame.columns:
         frame = frame.with_columns((pl.col("timestamp") * 1000).alias("timestamp_ms"))
-    return frame.with_columns(pl.col("user_id", "item_id", "session_id", "region").cast(pl.String))
+    return frame.with_columns(pl.col("user_id", "anon_id", "item_id", "session_id", "region").cast(pl.String))
 
 
 def usable(frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:
@@ -101,12 +102,14 @@ def usable(frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:
         ("no_item", pl.col("item_id").is_not_null()),
         ("quantity_0", (pl.col("quantity") != 0).fill_null(True)),
         ("price_below_0", (pl.col("price") >= 0).fill_null(True)),
-        ("nobody", pl.col("user_id").is_not_null() | pl.col("session_id").is_not_null()),
+        ("nobody", pl.any_horizontal(pl.col("user_id", "anon_id", "session_id").is_not_null())),
     ):
         kept = frame.filter(keep)
         counts[reason] = frame.height - kept.height
         frame = kept
-    return frame.with_columns(pl.col("quantity").abs())
+    # a set's own "value" is money or a count; only of a rating it is what an event's value means
+    rated = pl.when(pl.col("event_type") == "rating").then(pl.col("value").cast(pl.Float64)).otherwise(None)
+    return frame.with_columns(pl.col("quantity").abs(), rated.alias("value"))
 
 
 def with_time(frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:

@@ -22,10 +22,10 @@ from msgspec import structs
 
 from endcap.config import Config, PlacementConfig
 from endcap.engine import Engine
-from endcap.evaluation.dataset import CLICK, VIEW, Dataset
+from endcap.evaluation.dataset import Dataset
 from endcap.evaluation.lane import FROZEN, Lane, Side
 from endcap.evaluation.plan import DAY_MS, EXAMPLES, Plan, training_plan
-from endcap.evaluation.singles import NONE, POPULAR_DEPTH, Singles, group_of, padded
+from endcap.evaluation.singles import NONE, POPULAR_DEPTH, Singles, group_for, padded
 from endcap.protocols import Ranker
 from endcap.recommend import Recommender
 from endcap.types import F8, I4, Query, Slate
@@ -138,8 +138,7 @@ class Replay:
             self._shelves[f"{HYBRID}@{delay.name}"] = engine_shelf(Lane(data, plan, own, delay.ms, delay.side), None)
         self._training = training_plan(data, plan, n=n_examples, seed=seed) if self._trained() else None
         self._horizon = DAY_MS if plan.target == "buy24h" else 0  # answers are known this much later
-        viewed = bool(np.isin(data.action, (VIEW, CLICK)).any())
-        self._singles = Singles(engine.recommender, DEPTH, group_of(plan.target, viewed), models)
+        self._singles = Singles(engine.recommender, DEPTH, group_for(data, plan.target), models)
         lists = {name: np.full((len(plan), DEPTH), NONE, np.int32) for name in (*self._shelves, *self._singles.names)}
         n = len(plan)
         self._run = Run(

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from endcap.errors import InvalidInput
+from endcap.evaluation.dataset import CLICK, VIEW, Dataset
 from endcap.recommend import SOURCES, Ask, Recommender
 from endcap.types import BOUGHT, I4, SEEN, WANTED, Interest
 
@@ -87,8 +88,9 @@ def newest_only(interest: Interest) -> Interest:
     return replace(interest, n_seeds=min(1, interest.n_seeds), n_session=min(1, interest.n_session))
 
 
-def group_of(target: str, viewed: bool) -> int:
+def group_for(data: Dataset, target: str) -> int:
     """The counter group that stands for popularity of a target."""
     if target == "cart":
         return WANTED
+    viewed = bool(np.isin(data.action, (VIEW, CLICK)).any())
     return SEEN if target == "next" and viewed else BOUGHT

@@ -162,7 +162,7 @@ def curve(plan: Plan, values: PerQuery) -> Figures:
     """Means over time in equal steps, a day where the window allows it."""
     span_h = (int(plan.ts[-1]) - int(plan.ts[0])) / 3_600_000
     fitting = [h for h in BUCKETS_H if span_h / h <= MOST_BUCKETS]
-    step_h = 24 if 2 <= span_h / 24 <= MOST_BUCKETS else (fitting or BUCKETS_H[-1:])[0]
+    step_h = 24 if 7 <= span_h / 24 <= MOST_BUCKETS else (fitting or BUCKETS_H[-1:])[0]
     bucket = (plan.ts - plan.ts[0]) // (step_h * 3_600_000)
     count = np.bincount(bucket)
     used = np.flatnonzero(count >= min(SMALL, len(plan)))
