@@ -9,8 +9,9 @@ nothing but that matrix has to be kept: no vocabulary, no words.
 Until a catalogue has been fitted (learning/content.py) a random projection stands in (Johnson and Lindenstrauss): it
 keeps cosines of word counts roughly, and works from the first item on.
 
-Layout: ``ItemVectors`` (models/vectors.py); ``projection`` float32 [BUCKETS, dim], row b = idf of bucket b times its
-place in the space. Vectors are a cache of the catalogue's records, brought up to date by ``catch_up``; no state.
+Layout: ``ItemVectors`` (models/vectors.py), each item's nearest others kept (models/nearest.py); ``projection`` float32
+[BUCKETS, dim], row b = idf of bucket b times its place in the space. Vectors are a cache of the catalogue's records,
+brought up to date by ``catch_up``; no state.
 
 Cost: ~25 us an item, most of it reading texts; 16 MB for the matrix, 264 bytes an item. Not for: texts whose
 meaning is not in their words (an encoder's vectors are), nor for long documents.
@@ -30,6 +31,7 @@ from numba import njit
 from endcap.artifacts import read_artifact, write_artifact
 from endcap.candidates import Candidates
 from endcap.errors import ArtifactError
+from endcap.models.nearest import Nearest
 from endcap.models.terms import BUCKETS, bag_of
 from endcap.models.vectors import EXACT, ItemVectors
 from endcap.types import F4, I4, Arrays, Interest, Item
@@ -132,14 +134,12 @@ class ContentSource:
 
     def __init__(self, catalogue: Records) -> None:
         self.vectors = ItemVectors(DIM)
+        self.nearest = Nearest(self.vectors, LIKE)
         self.model: ContentModel | None = None  # None: the random projection, made when the first record comes
         self._next: tuple[ContentModel, ItemVectors] | None = None
         self._catalogue = catalogue
         self._version = 0
         self._waiting: dict[int, None] = {}  # items to be read, in order
-        self._share: F4 = np.zeros(NEWEST, np.float32)
-        self._rows: I4 = np.zeros(NEWEST, np.int32)
-        self._places: I4 = np.zeros(NEWEST, np.int32)
 
     # ------------------------------------------------------------ vectors
 
@@ -163,6 +163,7 @@ class ContentSource:
             if built.n > EXACT and self.model.centres.shape[0]:
                 built.cluster(self.model.centres)
             self.vectors.become(built)
+            self.nearest.clear()
             self._next = None
         return len(self._waiting)
 
@@ -187,44 +188,42 @@ class ContentSource:
         listed = [(item, record) for item, record in records if record is not None]
         gone = np.array([item for item, record in records if record is None], np.int32)
         gone = gone[vectors.known(gone) >= 0]
-        vectors.put(gone, np.zeros((gone.shape[0], vectors.unit.shape[1]), np.float32))
+        self._put(vectors, gone, np.zeros((gone.shape[0], vectors.unit.shape[1]), np.float32))
         if listed:
             dense = np.array([item for item, _ in listed], np.int32)
-            vectors.put(dense, vectors_of([record for _, record in listed], model.projection))
+            self._put(vectors, dense, vectors_of([record for _, record in listed], model.projection))
+
+    def _put(self, vectors: ItemVectors, items: I4, units: F4) -> None:
+        """Store what is not there already: most changes of a record are of its stock."""
+        rows = vectors.known(items)
+        new = np.flatnonzero((rows < 0) | (vectors.unit[rows] != units).any(axis=1)) if vectors.n else slice(None)
+        vectors.put(items[new], units[new])
+        if vectors is self.vectors:
+            self.nearest.changed(items[new], units[new])
 
     # ------------------------------------------------------------ retrieval
 
     def retrieve(self, interest: Interest, into: Candidates, column: int, n: int) -> None:
-        """Propose the ``n`` items, none of them a seed, nearest to the items named by the query, else the newest.
+        """Propose about ``n`` items nearest to the items named by the query, else to the newest.
 
-        Scores are cosines with the weighted mean of those items.
+        A score is the cosine with one of these, times its weight beside the heaviest of them.
         """
-        vectors = self.vectors
-        if vectors.n == 0 or interest.n_seeds == 0:
+        if self.vectors.n == 0 or interest.n_seeds == 0:
             return
-        n_base = self._look_at(interest)
-        if n_base:
-            share = self._share[:n_base]
-            share /= share.sum()
-            x = share @ vectors.unit[self._rows[:n_base]]
-            vectors.retrieve(
-                x, interest.seeds, interest.n_seeds, self._share, vectors.unit, self._rows, self._places, n_base,
-                into, column, n, LIKE * float(share.max()),
-            )  # fmt: skip
+        places = self._looked_at(interest)
+        heaviest = max((float(interest.weight[j]) for j in places), default=0.0)
+        for j in places:
+            items, cosines = self.nearest.of(int(interest.seeds[j]))
+            strength = float(interest.weight[j]) / heaviest if heaviest > 0.0 else 1.0
+            size = min(items.shape[0], -(-n // len(places)))
+            into.propose(column, items[:size], cosines[:size] * np.float32(strength), np.full(size, j, np.int32))
 
-    def _look_at(self, interest: Interest) -> int:
-        """The seeds that speak: their rows, places and weights."""
-        n = 0
-        for j in range(min(interest.n_context, NEWEST) or interest.n_seeds):
-            row = self.vectors.row_of[interest.seeds[j]] if interest.seeds[j] < self.vectors.row_of.shape[0] else -1
-            if n < NEWEST and row >= 0 and self.vectors.scale[row] > 0.0:
-                self._rows[n], self._places[n], self._share[n] = row, j, max(float(interest.weight[j]), 0.01)
-                n += 1
-        return n
+    def _looked_at(self, interest: Interest) -> list[int]:
+        """Places of the seeds that speak."""
+        last = min(interest.n_context, NEWEST) or interest.n_seeds
+        return [j for j, item in enumerate(interest.seeds[:last].tolist()) if self.vectors.row(item) >= 0][:NEWEST]
 
     def similar(self, item: int, n: int) -> tuple[I4, F4]:
-        """(items, cosines) of the ``n`` items that read most like one, best first; empty when it has no record."""
-        row = self.vectors.known(np.array([item], np.int32))[0]
-        if row < 0:
-            return np.zeros(0, np.int32), np.zeros(0, np.float32)
-        return self.vectors.nearest(self.vectors.unit[row], n, item, LIKE)
+        """(items, cosines) of up to ``n`` items that read most like one, best first; empty when it has no record."""
+        items, cosines = self.nearest.of(item)
+        return items[:n].copy(), cosines[:n].copy()

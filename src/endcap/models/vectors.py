@@ -78,19 +78,18 @@ def best_seed(row: int, unit: F4, share: F4, base: F4, base_rows: I4, seed_of: I
 
 @njit(cache=True, nogil=True)
 def propose(
-    scores: F4, n: int, limit: int, floor: float, seeds: I4, n_seeds: int, row_of: I4, item_of: I4, unit: F4,
+    scores: F4, n: int, limit: int, seeds: I4, n_seeds: int, row_of: I4, item_of: I4, unit: F4,
     share: F4, base: F4, base_rows: I4, seed_of: I4, n_base: int, tally: I4, heap: I8,
     column: int, into_items: I4, into_score: F4, into_seeds: I4, into_stamp: I4, into_row: I4, into_head: I8,
 ) -> None:  # fmt: skip
-    """Select the ``limit`` best rows that are no seeds and score ``floor`` or more, and propose them with the seed that
-    speaks most for each."""
+    """Select the ``limit`` best rows that are no seeds, and propose them with the seed that speaks most for each."""
     for j in range(n_seeds):
         if seeds[j] < row_of.shape[0] and row_of[seeds[j]] >= 0:
             scores[row_of[seeds[j]]] = 0.0
     size = best(item_of, scores, n, limit, tally, heap)
     for h in range(size):
         item = key_id(heap[h])
-        if item < into_stamp.shape[0] and key_score(heap[h]) >= floor:
+        if item < into_stamp.shape[0]:
             why = best_seed(row_of[item], unit, share, base, base_rows, seed_of, n_base)
             add(item, column, key_score(heap[h]), why,
                 into_items, into_score, into_seeds, into_stamp, into_row, into_head)  # fmt: skip
@@ -141,6 +140,10 @@ class ItemVectors:
         self.scale[rows] = length
         self.row_of[items], self.item_of[rows] = rows, items
 
+    def row(self, item: int) -> int:
+        """Row of an item, -1 when it has no vector."""
+        return int(self.row_of[item]) if 0 <= item < self.row_of.shape[0] else -1
+
     def known(self, items: I4) -> I4:
         """Rows of items [n], -1 for those without a vector."""
         rows = np.full(items.shape[0], -1, np.int32)
@@ -163,15 +166,15 @@ class ItemVectors:
 
     def retrieve(
         self, x: F4, seeds: I4, n_seeds: int, share: F4, base: F4, base_rows: I4, seed_of: I4, n_base: int,
-        into: Candidates, column: int, n: int, floor: float = 0.0,
+        into: Candidates, column: int, n: int,
     ) -> None:  # fmt: skip
-        """Propose the ``n`` items that x points at, without the seeds and those that score less than ``floor``.
+        """Propose the ``n`` items that x points at, without the seeds.
 
         Who gets the credit: x = sum over j < n_base of share[j] base[base_rows[j]], and ``seed_of[j]`` is the place of
         that part's item among the seeds.
         """
         propose(
-            self.score(x), self.n, min(n, LIMIT), floor, seeds, n_seeds, self.row_of, self.item_of, self.unit,
+            self.score(x), self.n, min(n, LIMIT), seeds, n_seeds, self.row_of, self.item_of, self.unit,
             share, base, base_rows, seed_of, n_base, self._tally, self._heap,
             column, into.items, into.score, into.seeds, into.stamp, into.row_of, into.head,
         )  # fmt: skip
