@@ -35,6 +35,7 @@ def evaluate(
     examples: Annotated[int, typer.Option(min=100, help="Warm-up queries that the ranker learns from.")] = 12_000,
     refreshes: Annotated[int, typer.Option(min=0, help="How often the ranker is trained anew in the test.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the sample and of the bootstrap.")] = 0,
+    check: Annotated[bool, typer.Option(help="Prove on a sample that no list knew the future.")] = True,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -42,6 +43,7 @@ def evaluate(
     """Replay a log on a virtual clock: ask before each event, fold it after, score every model on the same queries."""
     from endcap.config import load_config
     from endcap.evaluation.formats import load
+    from endcap.evaluation.leaks import leaks
     from endcap.evaluation.plan import make_plan
     from endcap.evaluation.replay import Replay
     from endcap.evaluation.summary import summarise
@@ -57,6 +59,8 @@ def evaluate(
     with progress_bar() as step:
         run = replay.run(step)
     verdict = summarise(dataset, run, seed=seed)
+    if check:
+        verdict["leaks"] = leaks(dataset, run, settings, seed=seed)
     print_table(verdict)
     if report is not None:
         from endcap.evaluation.report import render
@@ -65,6 +69,9 @@ def evaluate(
         note(f"report: {report}")
     if as_json:
         print_json(verdict)
+    if verdict.get("leaks"):
+        note(f"the truncation check failed, the figures above are worthless: {', '.join(verdict['leaks'][:5])} ...")
+        raise typer.Exit(1)
 
 
 def new_trainer() -> Trainer:

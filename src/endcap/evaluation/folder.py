@@ -108,8 +108,9 @@ def usable(frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:
         counts[reason] = frame.height - kept.height
         frame = kept
     # a set's own "value" is money or a count; only of a rating it is what an event's value means
-    rated = pl.when(pl.col("event_type") == "rating").then(pl.col("value").cast(pl.Float64)).otherwise(None)
-    return frame.with_columns(pl.col("quantity").abs(), rated.alias("value"))
+    rated = pl.col("event_type").is_in(["rating", "dislike"])
+    value = pl.when(rated).then(pl.col("value").cast(pl.Float64)).otherwise(None)
+    return frame.with_columns(pl.col("quantity").abs(), value.alias("value"))
 
 
 def with_time(frame: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:

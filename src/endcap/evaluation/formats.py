@@ -222,7 +222,7 @@ def imported(path: Path, mapping: Mapping[str, str], items: Path | None, seed: i
     if items is not None:
         import_items([items], taker(lambda some: records.update((item.item_id, item) for item in some)))
     data = from_frame(path.stem, frame_of(events), records, seed=seed)
-    data.counts["refused_by_import"] = quality.read - len(events)
+    data.counts.update(quality.refused)
     return data
 
 

@@ -8,6 +8,7 @@ delays only what other shoppers taught (counts, neighbours, sessions): the shopp
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import fields, replace
 from typing import Literal
 
 import numpy as np
@@ -36,7 +37,9 @@ class LaggingState(State):
 
     def learn(self, raw: EventBatch) -> None:
         """The shopper's half now, the rest when its time has come."""
-        self._waiting.append(self.learn_own(raw))
+        batch, trail = self.learn_own(raw)
+        kept = replace(trail, **{f.name: getattr(trail, f.name).copy() for f in fields(trail)})  # it is scratch
+        self._waiting.append((batch, kept))
 
     def catch_up(self, until_ms: int) -> None:
         """Learn the shared half of every batch whose last event is not after ``until_ms``."""
@@ -70,7 +73,11 @@ class Lane:
             self.clock.ts = int(self._ts[stop - 1])
             self.refused += len(self.engine.replay(list(self._data.events(positions, self._first))))
             self._done = stop
+            self._catch_up(self.clock.ts)
         self.clock.ts = max(self.clock.ts, t_ms)
+        self._catch_up(t_ms)
+
+    def _catch_up(self, t_ms: int) -> None:
         if self.lagging:
             state = self.engine.state
             assert isinstance(state, LaggingState)

@@ -67,6 +67,9 @@ def make_plan(
 
     ``tuning`` puts the test window into the last tenth of the warm-up and hides the real one.
     """
+    for word, words, field in ((protocol, PROTOCOLS, "protocol"), (target, TARGETS, "target")):
+        if word not in words:
+            raise InvalidInput(f"no {field} {word!r}; expected one of {', '.join(words)}", field=field)
     if protocol == "leave-one-out":
         return sample(leave_one_out(data), limit, seed)
     begin, end = window(data, protocol, tuning)

@@ -69,9 +69,18 @@ def facts(verdict: Verdict) -> str:
         f"{evidence}<p>{verdict['targets']:,} queries of {verdict['users']:,} users; {verdict['items']:,} items, all "
         f"ranked. Means over queries; in small type 95 % intervals by resampling users. The hybrid ranked "
         f"{verdict['candidates']['mean']:.0f} candidates a query; {verdict['candidates']['hr_ceiling']:.4f} of the "
-        f"queries had a right answer among them.</p><p class=dim>Data {escape(verdict['data']['hash'])}: "
+        f"queries had a right answer among them. {leak_line(verdict)}</p><p class=dim>Data {escape(verdict['data']['hash'])}: "
         f"{escape(counts)}. Endcap {escape(verdict['version'])}.</p>"
     )
+
+
+def leak_line(verdict: Verdict) -> str:
+    """What the truncation check said."""
+    if "leaks" not in verdict:
+        return "The truncation check was not made."
+    if verdict["leaks"]:
+        return f"<strong>The truncation check failed: {escape(', '.join(verdict['leaks'][:5]))}.</strong>"
+    return "An engine that was never shown later events made the same lists (checked on a sample)."
 
 
 def table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], strong: Sequence[str] = ()) -> str:
