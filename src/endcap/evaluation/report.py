@@ -69,7 +69,8 @@ def facts(verdict: Verdict) -> str:
         f"{evidence}<p>{verdict['targets']:,} queries of {verdict['users']:,} users; {verdict['items']:,} items, all "
         f"ranked. Means over queries; in small type 95 % intervals by resampling users. The hybrid ranked "
         f"{verdict['candidates']['mean']:.0f} candidates a query; {verdict['candidates']['hr_ceiling']:.4f} of the "
-        f"queries had a right answer among them. {leak_line(verdict)}</p><p class=dim>Data {escape(verdict['data']['hash'])}: "
+        f"queries had a right answer among them. {leak_line(verdict)}</p>"
+        f"<p class=dim>Data {escape(verdict['data']['hash'])}: "
         f"{escape(counts)}. Endcap {escape(verdict['version'])}.</p>"
     )
 
