@@ -13,7 +13,7 @@ from endcap.errors import ArtifactError
 from endcap.features.catalogue import Catalogue
 from endcap.learning.boosting import TooFewExamples
 from endcap.learning.content import fit_content, is_due, term_matrix
-from endcap.models.content import SCHEMA, ContentModel, ContentSource, untrained, vectors_of
+from endcap.models.content import DIM, MAIN, SCHEMA, ContentModel, ContentSource, sketch, unfitted, vectors_of
 from endcap.models.terms import BUCKETS
 from endcap.preprocess.ids import Ids
 from endcap.types import Item
@@ -58,38 +58,50 @@ def put(catalogue: Catalogue, item_id: str, one: Item | None) -> int:
 
 @pytest.fixture(scope="module")
 def fitted() -> ContentModel:
-    return fit_content(RECORDS, dim=16)
+    return fit_content(RECORDS)
 
 
 @pytest.fixture(params=["random", "fitted"])
 def source(request: pytest.FixtureRequest, fitted: ContentModel) -> ContentSource:
     made = ContentSource(shop(RECORDS[:40]))
     if request.param == "fitted":
-        made.use(fitted)
+        made.use(fitted, fitted.projection())
     assert made.catch_up(EVERYTHING) == 0
     return made
 
 
-def test_the_fitted_vector_is_scikit_learns(fitted: ContentModel) -> None:
+def test_the_first_numbers_are_scikit_learns_svd_and_the_rest_sketches_what_that_leaves(fitted: ContentModel) -> None:
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfTransformer
 
-    counts = term_matrix(RECORDS)
     weigher = TfidfTransformer()
-    expected = TruncatedSVD(n_components=16, n_iter=4, random_state=0).fit(weigher.fit_transform(counts))
+    svd = TruncatedSVD(n_components=MAIN, n_iter=4, random_state=0).fit(weigher.fit_transform(term_matrix(RECORDS)))
     new = [Item(item_id="x", title="a red cushion for the garden", price=8.0), RECORDS[3]]
-    plain = expected.transform(weigher.transform(term_matrix(new)))
+    weighed = weigher.transform(term_matrix(new))
+    main = svd.transform(weighed)
+    left = weighed.toarray() - main @ svd.components_
+    plain = np.hstack([main, left @ sketch()[:, : DIM - MAIN] / np.sqrt(DIM - MAIN)])
     plain /= np.linalg.norm(plain, axis=1, keepdims=True)
-    np.testing.assert_allclose(vectors_of(new, fitted.projection), plain, atol=2e-4)
+    np.testing.assert_allclose(vectors_of(new, fitted.projection()), plain, atol=5e-4)
 
 
-def test_the_random_projection_keeps_cosines_roughly() -> None:
-    counts = term_matrix(RECORDS[:60]).toarray()
-    counts /= np.linalg.norm(counts, axis=1, keepdims=True)
-    vectors = vectors_of(RECORDS[:60], untrained().projection)
-    error = vectors @ vectors.T - counts @ counts.T
-    assert np.abs(error).mean() < 0.1
-    assert vectors_of([Item(item_id="empty")], untrained().projection).tolist() == [[0.0] * 64]
+@pytest.mark.parametrize("how", ["unfitted", "fitted"])
+def test_cosines_are_roughly_those_of_the_full_bags(how: str, fitted: ContentModel) -> None:
+    bags = term_matrix(RECORDS[:60]).toarray()
+    if how == "fitted":
+        bags *= fitted.idf
+    bags /= np.linalg.norm(bags, axis=1, keepdims=True)
+    vectors = vectors_of(RECORDS[:60], unfitted() if how == "unfitted" else fitted.projection())
+    error = vectors @ vectors.T - bags @ bags.T
+    assert np.abs(error).mean() < 0.07
+    assert vectors_of([Item(item_id="empty")], unfitted()).tolist() == [[0.0] * DIM]
+
+
+def test_a_word_that_came_after_the_fit_still_counts(fitted: ContentModel) -> None:
+    pair = [Item(item_id=name, title="zyxwvut") for name in "ab"]
+    vectors = vectors_of([*pair, Item(item_id="c", title="qqqqrrr")], fitted.projection())
+    assert vectors[0] @ vectors[1] == pytest.approx(1.0)
+    assert abs(vectors[0] @ vectors[2]) < 0.5
 
 
 def test_an_item_never_seen_is_proposed_to_someone_who_viewed_alike(source: ContentSource) -> None:
@@ -169,41 +181,38 @@ def test_the_old_model_serves_until_the_new_one_has_read_everything(fitted: Cont
     source = ContentSource(catalogue)
     source.catch_up(EVERYTHING)
     held, before = source.vectors, proposed(source, interest_of([1]), 100)
-    source.use(fitted)
+    source.use(fitted, fitted.projection())
     assert source.catch_up(30) == 20
+    assert source.model is None
     assert proposed(source, interest_of([1]), 100) == before
     new = put(catalogue, "item53", RECORDS[53])
     source.catch_up(1)  # a new item does not wait
     assert new in proposed(source, interest_of([1]), 100)
     assert source.catch_up(EVERYTHING) == 0
     assert source.vectors is held
-    assert held.unit.shape[1] == 16
+    assert source.model is fitted
+    assert proposed(source, interest_of([1]), 100) != before
     assert new in proposed(source, interest_of([1]), 100)
 
 
 def test_an_artifact_gives_the_same_vectors_and_holds_no_words(fitted: ContentModel, tmp_path: Path) -> None:
     fitted.save(tmp_path / "content")
     loaded = ContentModel.load(tmp_path / "content")
-    np.testing.assert_array_equal(loaded.projection, fitted.projection)
+    np.testing.assert_array_equal(loaded.projection(), fitted.projection())
     assert loaded.meta == fitted.meta
     assert loaded.meta["records"] == 320
     assert b"lantern" not in (tmp_path / "content").read_bytes()
 
 
-def test_a_model_that_cannot_be_right_is_refused_and_the_old_one_stays(tmp_path: Path) -> None:
-    source = ContentSource(shop(RECORDS[:8]))
-    source.catch_up(EVERYTHING)
-    before = proposed(source, interest_of([1]), 20)
-    none = np.zeros((0, 4), np.float32)
+def test_a_model_that_cannot_be_right_is_refused(tmp_path: Path) -> None:
+    idf, none, flat = np.ones(BUCKETS, np.float32), np.zeros((0, DIM), np.float32), np.zeros((2, BUCKETS), np.float32)
     with pytest.raises(ArtifactError, match="NaN"):
-        source.use(ContentModel(np.full((BUCKETS, 4), np.nan, np.float32), none))
-    with pytest.raises(ArtifactError, match="rows"):
-        source.use(ContentModel(np.zeros((9, 4), np.float32), none))
-    write_artifact(tmp_path / "odd", {"rows": none}, SCHEMA)
+        ContentModel(idf, flat * np.float32(np.nan), none).projection()
+    with pytest.raises(ArtifactError, match="buckets"):
+        ContentModel(idf[:9], flat, none).projection()
+    write_artifact(tmp_path / "odd", {"idf": idf}, SCHEMA)
     with pytest.raises(ArtifactError, match="holds no content model"):
         ContentModel.load(tmp_path / "odd")
-    source.catch_up(EVERYTHING)
-    assert proposed(source, interest_of([1]), 20) == before
 
 
 def test_when_a_fit_is_due() -> None:

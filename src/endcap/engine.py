@@ -274,8 +274,9 @@ class Engine:
 
     def use_content(self, model: ContentModel) -> None:
         """Swap the content space; the old one serves until the catalogue has been read anew, slice by slice."""
+        projection = model.projection()
         with self._lock:
-            self._recommender.content.use(model)
+            self._recommender.content.use(model, projection)
         self._read_catalogue()
 
     def recommend(self, query: Query) -> Slate:

@@ -136,7 +136,7 @@ class Recommender:
         if self.factors.factors is not None:
             other.factors.use(self.factors.factors, state.items)
         if self.content.model is not None:
-            other.content.use(self.content.model)
+            other.content.use(self.content.model, self.content.projection)
         return other
 
     def scoring_by(self, ranker: Ranker) -> Scoring:
