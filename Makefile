@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-all check format bench figures docs clean
+.PHONY: help demo test test-all check format bench figures quality docs clean
 
 help:
 	@echo "make demo      install Endcap into $(VENV) and open the demo shop"
@@ -15,6 +15,7 @@ help:
 	@echo "make check     ruff and mypy"
 	@echo "make bench     every benchmark part, one after the other (QUICK=1 for the short form)"
 	@echo "make figures   run the benchmark and write its figures into README.md"
+	@echo "make quality   recommendation quality on the development data (LIMIT=2000 for fewer queries)"
 	@echo "make docs      build the documentation site into site/"
 	@echo "make clean     remove what the targets above made, except your data"
 
@@ -43,6 +44,9 @@ bench: $(VENV)/.installed
 
 figures: $(VENV)/.installed
 	$(BIN)/python tools/figures.py $(if $(QUICK),--quick)
+
+quality: $(VENV)/.installed
+	$(BIN)/python benchmarks/quality.py $(if $(LIMIT),--limit $(LIMIT))
 
 docs: $(VENV)/.docs
 	$(BIN)/python tools/make_docs.py
