@@ -11,9 +11,10 @@ from hypothesis.extra.numpy import arrays
 from endcap.errors import ConfigError
 from endcap.features.rows import columns
 from endcap.models.linear import DEFAULT_TERMS, LinearRanker, Term
+from endcap.recommend import SOURCES
 from endcap.types import F4
 
-COLUMNS = columns(("history", "covisit", "bought_together", "session_knn", "user_knn", "popular"))
+COLUMNS = columns(SOURCES)
 wild_rows = arrays(np.float32, st.tuples(st.integers(0, 12), st.just(len(COLUMNS))), elements=st.floats(width=32))
 tame_rows = arrays(
     np.float32, st.tuples(st.integers(1, 12), st.just(len(COLUMNS))), elements=st.floats(-100, 100, width=32)

@@ -17,6 +17,7 @@ returns the index of the event at which it stopped so that the caller can enlarg
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,6 +28,7 @@ from endcap.types import I4, I8, Arrays
 
 MIN_CLASS = 2  # smallest block: 4 entries
 N_CLASSES = 16
+LINE = 64  # bytes of a cache line
 FREE_SLOTS = 4096  # free blocks remembered per class; more are left unused, never corrupted
 
 T = TypeVar("T", bound=np.generic)
@@ -94,7 +96,7 @@ class Blocks:
     def __init__(self, max_cap: int) -> None:
         """``max_cap``: largest block, a power of two; lists never grow beyond it."""
         self.max_cap = max_cap
-        self._hold(np.full(0, NO_PLACE))
+        self.hold(np.full(0, NO_PLACE))
         self.tail: I8 = np.zeros(1, np.int64)
         self.free: I8 = np.zeros((N_CLASSES, FREE_SLOTS), np.int64)
         self.n_free: I8 = np.zeros(N_CLASSES, np.int64)
@@ -102,9 +104,10 @@ class Blocks:
     def grow(self, n_owners: int) -> None:
         """Make room for owners 0..n_owners-1."""
         if n_owners > self._places.shape[0]:
-            self._hold(grown(self._places, n_owners, NO_PLACE))
+            self.hold(grown(self._places, n_owners, NO_PLACE))
 
-    def _hold(self, places: NDArray[Any]) -> None:
+    def hold(self, places: NDArray[Any]) -> None:
+        """Let the places stand in ``places`` [owners] of dtype PLACE: a feature may keep them among its own rows."""
         self._places = places
         self.start, self.length, self.cap = places["start"], places["length"], places["cap"]
 
@@ -124,7 +127,7 @@ class Blocks:
         places = np.zeros(arrays["start"].shape[0], PLACE)
         for name in ("start", "length", "cap"):
             places[name] = arrays[name]
-        self._hold(places)
+        self.hold(places)
         self.tail = np.array(arrays["tail"])
         self.free[:, : arrays["free"].shape[1]] = arrays["free"]
         self.n_free = np.array(arrays["n_free"])
@@ -139,6 +142,15 @@ def grown(array: NDArray[T], n: int, fill: Any) -> NDArray[T]:
     if n <= old:
         return array
     size = max(n, old + old // 2, 1024)
-    out = np.full((size, *array.shape[1:]), fill, dtype=array.dtype)
+    out = aligned((size, *array.shape[1:]), array.dtype)
+    out[old:] = fill
     out[:old] = array
     return out
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype[T]) -> NDArray[T]:
+    """An array, not yet filled, that begins with a cache line: rows of 64 or 128 bytes then span no line too many."""
+    n_bytes = math.prod(shape) * dtype.itemsize
+    room = np.empty(n_bytes + LINE, np.uint8)
+    skip = -room.ctypes.data % LINE
+    return room[skip : skip + n_bytes].view(dtype).reshape(shape)

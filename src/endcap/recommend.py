@@ -26,7 +26,7 @@ from endcap.models.factors import FactorsSource
 from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
 from endcap.models.linear import LinearRanker
-from endcap.models.popular import PopularSource
+from endcap.models.popular import PopularSource, TrendingSource
 from endcap.protocols import Ranker, Source
 from endcap.slate.compose import Composer
 from endcap.slate.filter import Filters
@@ -53,7 +53,17 @@ from endcap.types import (
 HOUR_MS = 3_600_000
 READ_AT_A_REQUEST = 16  # records turned into vectors while a backlog waits: well under a millisecond
 DEEP = 256  # how far the popular list is read when a slate would stay short
-SOURCES = ("history", "covisit", "bought_together", "session_knn", "user_knn", "popular", "factors", "content")
+SOURCES = (
+    "history",
+    "covisit",
+    "bought_together",
+    "session_knn",
+    "user_knn",
+    "popular",
+    "factors",
+    "content",
+    "trending",
+)
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +114,7 @@ class Recommender:
             "popular": self.popular,
             "factors": self.factors,
             "content": self.content,
+            "trending": TrendingSource(state.counters.tops),
         }
         self.candidates = Candidates(SOURCES)
         self.rows = Rows(SOURCES, state, Likeness(self.factors.vectors, self.content.vectors))

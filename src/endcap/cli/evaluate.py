@@ -47,6 +47,7 @@ def evaluate(
     from endcap.evaluation.plan import make_plan
     from endcap.evaluation.replay import Replay
     from endcap.evaluation.summary import summarise
+    from endcap.learning.vectors import refit_vectors
 
     settings, _ = load_config(config)
     dataset = load(data, mapping=column_map(maps or []), items=items, seed=seed)
@@ -54,7 +55,7 @@ def evaluate(
     replay = Replay(
         dataset, plan, settings, trainer=None if untrained else new_trainer(), delays=delays_of(delay),
         variants=variants_of(ablate, untrained), models=[name for name in models.split(",") if name],
-        refreshes=refreshes, n_examples=examples, seed=seed,
+        refit=refit_vectors, refreshes=refreshes, n_examples=examples, seed=seed,
     )  # fmt: skip
     with progress_bar() as step:
         run = replay.run(step)

@@ -6,7 +6,7 @@ Per query: G the relevant items, L_K the first K of the list, r the 1-based plac
     mrr@K     1 / r of the first hit, 0 without one
     ndcg@K    sum over hits of 1 / log2(r + 1), divided by the same sum for min(K, |G|) hits at the top
     recall@K  hits / |G|
-    capped@K  hits / min(K, |G|)      (pooled over queries: the OTTO challenge's recall)
+    capped@K  hits / min(K, |G|)      (``pooled_recall``: both summed over queries first, the OTTO challenge's recall)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from endcap.types import F8, I4, I8
 
-METRICS = ("hr@10", "hr@20", "mrr@20", "ndcg@10", "ndcg@20", "recall@10", "recall@20")
+METRICS = ("hr@10", "hr@20", "mrr@20", "ndcg@10", "ndcg@20", "recall@20", "capped@20")
 
 
 def hits(lists: I4, ends: I8, relevant: I4) -> NDArray[np.bool_]:
@@ -55,7 +55,8 @@ def per_query(lists: I4, ends: I8, relevant: I4) -> dict[str, F8]:
             ideals = np.maximum(ideal[np.minimum(n_relevant, k)], discount[0])
             values[name] = np.divide((top * discount[:k]).sum(axis=1), ideals, dtype=np.float64)
         else:
-            values[name] = n_hits / np.maximum(n_relevant, 1)
+            n_wanted = np.minimum(n_relevant, k) if kind == "capped" else n_relevant
+            values[name] = n_hits / np.maximum(n_wanted, 1)
     return values
 
 

@@ -9,7 +9,7 @@
   future of other users; kept only to compare with old papers, and labelled so.
 
 Targets: ``next`` (the next view, or the next purchase line where nothing is viewed), ``cart``, ``purchase`` (the next
-event of that kind), ``buy24h`` (asked before each next-event: everything the shopper carts or buys within 24 hours),
+event of that kind), ``buy24h`` (asked before every event: everything the shopper carts or buys within 24 hours),
 ``basket`` (asked before the first line of a basket: all of its items).
 """
 
@@ -111,7 +111,7 @@ def due_events(data: Dataset, target: str, begin: int, end: int) -> tuple[I8, li
     if target == "basket":
         return baskets(data, begin, end)
     if target == "buy24h":
-        return buys_within(data, span[np.isin(data.action[begin:end], usual_action(data))], end)
+        return buys_within(data, span, end)
     kinds = {"next": usual_action(data), "cart": (CART_ADD,), "purchase": (PURCHASE,)}[target]
     due = span[np.isin(data.action[begin:end], kinds)]
     return due, [data.item[k : k + 1] for k in due]

@@ -6,8 +6,8 @@ sources. No second pipeline: what is scored here is what serves.
 
 Training on the virtual clock: queries of the warm-up go to the ``Trainer`` with their answers, at the moment at which
 they would have been asked; at the end of the warm-up, and ``refreshes`` times during the test, it fits a new ranker,
-which takes over after as much virtual time as the fit took. ``refit`` does the same for models that learn from the
-state as a whole (factors, content): it is called before the first example and at every refresh.
+which takes over after as much virtual time as the fit took. ``refit`` is for models that learn from the state as a
+whole (factors, content): it is called before the first example, at the end of the warm-up and at every refresh.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from endcap.evaluation.lane import FROZEN, Lane, Side
 from endcap.evaluation.plan import DAY_MS, EXAMPLES, Plan, training_plan
 from endcap.evaluation.singles import NONE, POPULAR_DEPTH, Singles, group_for, padded
 from endcap.protocols import Ranker
-from endcap.recommend import Recommender
+from endcap.recommend import SOURCES, Recommender
 from endcap.types import F8, I4, Query, Slate
 
 HYBRID = "hybrid"
@@ -106,10 +106,7 @@ def evaluation_config(config: Config, plan: Plan, without: frozenset[str] = froz
     """
     given = config.placements.get(PLACEMENT)
     if given is None:
-        home = config.placements["home"]
-        given = PlacementConfig(
-            sources=list(dict.fromkeys((*home.sources, "bought_together"))), diversity=0.0, candidates=home.candidates
-        )
+        given = PlacementConfig(sources=list(SOURCES), diversity=0.0, candidates=config.placements["home"].candidates)
     sources = [name for name in given.sources if name not in without]
     placement = structs.replace(given, sources=sources, n=DEPTH, seen=plan.seen)
     return structs.replace(config, placements={**config.placements, PLACEMENT: placement})
@@ -121,7 +118,7 @@ class Replay:
     def __init__(
         self, data: Dataset, plan: Plan, config: Config, *, trainer: Trainer | None = None,
         delays: Sequence[Delay] = (), variants: Mapping[str, Variant] | None = None, models: Sequence[str] = (),
-        refit: Callable[[Engine], None] | None = None, refreshes: int = 1, n_examples: int = EXAMPLES, seed: int = 0,
+        refit: Callable[[Engine], object] | None = None, refreshes: int = 1, n_examples: int = EXAMPLES, seed: int = 0,
     ) -> None:  # fmt: skip
         """``models``: single models to read, all when empty. ``refreshes``: fits during the test window."""
         self._data, self._plan = data, plan
@@ -132,7 +129,9 @@ class Replay:
         engine = self._main.engine
         self._shelves = {HYBRID: engine_shelf(self._main, trainer)}
         for name, variant in (variants or {}).items():
-            recommender = Recommender(engine.state, evaluation_config(config, plan, variant.without))
+            recommender = Recommender(
+                engine.state, evaluation_config(config, plan, variant.without), engine.recommender
+            )
             self._shelves[name] = Shelf(self._main, recommended_by(recommender), recommender, variant.trainer)
         for delay in delays:
             self._shelves[f"{HYBRID}@{delay.name}"] = engine_shelf(Lane(data, plan, own, delay.ms, delay.side), None)
@@ -173,7 +172,7 @@ class Replay:
         ends = int(self._data.ts[plan.fold[plan.begin - 1]])
         if training is not None and len(training):
             self._main.advance(int(training.at[0]), int(training.ts[0]))
-            self._refit_models()
+            self._refit_models(self._main)
             for q in range(len(training)):
                 if int(training.ts[q]) + self._horizon <= ends:
                     self._collect(training, q)
@@ -181,12 +180,12 @@ class Replay:
                     progress("warm-up", q, len(training))
         self._main.advance(plan.begin, ends)
         progress("warm-up", 1, 1)
-        if training is None or not len(training):
-            self._refit_models()
         self._fit(int(plan.ts[0]))
         query = self._main.query(int(plan.event[0]), int(plan.ts[0]), DEPTH, PLACEMENT)
+        for lane in self._lanes():
+            lane.advance(plan.begin, ends)
+            self._refit_models(lane)
         for shelf in self._shelves.values():
-            shelf.lane.advance(plan.begin, ends)
             shelf.recommend(query, int(plan.ts[0]))  # compiles what is not compiled yet, so that no timing holds it
 
     def _collect(self, plan: Plan, q: int) -> None:
@@ -211,9 +210,9 @@ class Replay:
             first = shelf.recommender.ranker.name == UNTRAINED and not shelf.due
             shelf.due.append((t_ms if first else t_ms + int(1000 * seconds), ranker))
 
-    def _refit_models(self) -> None:
+    def _refit_models(self, lane: Lane) -> None:
         if self._refit is not None:
-            self._refit(self._main.engine)
+            self._refit(lane.engine)
 
     def _serve_new_rankers(self, t_ms: int) -> None:
         """What the hybrid's trainer made serves in every lane, but for frozen ones, which keep the first."""
@@ -236,7 +235,9 @@ class Replay:
         for q in range(len(plan)):
             t_ms = int(plan.ts[q])
             if refresh and t_ms >= refresh[0]:
-                self._refit_models()
+                for lane in self._lanes():
+                    if lane.delay_ms != FROZEN or lane.side == "shared":
+                        self._refit_models(lane)
                 self._fit(refresh.pop(0))
             self._serve_new_rankers(t_ms)
             self._ask(q, t_ms)

@@ -25,7 +25,7 @@ from endcap.evaluation.slices import DISCOVERY, Mask, cut, discovery
 from endcap.types import F8, I4, I8
 
 SLICED = ("hr@20", "mrr@20")
-COMPARED = ("hr@20", "mrr@20", "ndcg@20", "recall@20")
+COMPARED = ("hr@20", "mrr@20", "ndcg@20", "recall@20", "capped@20")
 SMALL = 50  # queries below which a slice is not printed
 BUCKETS_H = (1, 3, 6, 12, 24, 168, 720)  # widths of a curve's steps
 MOST_BUCKETS = 48

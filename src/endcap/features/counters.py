@@ -14,7 +14,8 @@ weighted by ``ACTION_WEIGHT`` over 7 days. The latter also per context slice (lo
 slice over all items, which gives lifts: is the item more popular at this hour than it is in general? ``tops`` keeps the
 sorted lists.
 
-Layout: ``key`` float64 [I, 3, 4]; ``overall`` float64 [I]; slices of an item in a block of pool columns ``slice``
+Layout: ``key`` float64 [I, 3, 4], ``overall`` float64 [I] and the place of an item's slices stand in one row of two
+cache lines; slices of an item in a block of pool columns ``slice``
 int16 and ``slice_key`` float64 (an item seen in few contexts costs 4 entries; hash tables were slower to read, as
 the slices of an item lie in one or two cache lines here). Cost: 136 bytes per item and 10 per item and slice; about
 0.6 us per event.
@@ -25,13 +26,16 @@ When not to use it: as a count for accounting. It forgets on purpose.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from endcap.blocks import Blocks, grown, take
+from endcap.blocks import NO_PLACE, PLACE, Blocks, aligned, grown, take
 from endcap.features.histories import Trail
 from endcap.features.top_lists import FIRST_HOUR, TopLists, place, place_listed, relist
+from endcap.prefetch import prefetch
 from endcap.types import (
     ACTION_GROUP,
     ACTION_WEIGHT,
@@ -74,7 +78,7 @@ COLUMNS: tuple[str, ...] = (
     "lift_region",
 )
 N_COLUMNS = len(COLUMNS)
-N_KEYS = 12
+N_KEYS = OVERALL = 12
 TREND, RATES, LIFTS = N_KEYS, N_KEYS + 2, N_KEYS + 4
 TREND_PRIOR = 10.0  # events of steady traffic that a trend must outweigh
 RATE_PRIOR = 20.0  # views
@@ -83,7 +87,8 @@ LIFT_PRIOR = 3.0  # weighted events
 
 LOG_WEIGHT: F8 = np.log2(np.maximum(ACTION_WEIGHT, 1e-9), dtype=np.float64)  # by action; only positive ones count
 LN2 = math.log(2.0)
-POWERS: F8 = np.exp2(np.arange(-30.0, 64.0))
+ROW = np.dtype([("key", np.float64, (3, 4)), ("overall", np.float64), ("listed", np.int32, (2,)), ("place", PLACE)])
+NO_ROW_YET = np.array((-np.inf, -np.inf, -1, NO_PLACE), ROW)
 FULL_POOL, NO_ROW, MOVED = 1, 2, 3  # why a fold stopped
 
 
@@ -179,23 +184,24 @@ def fold(
     return int(ts.shape[0])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def value(key: float, now: float) -> float:
     """The decayed count behind a key, to 5e-9; ``now`` in half-lives.
 
-    A polynomial of 2^fraction (least-squares on [0, 1]) times a power from a table: five times faster than exp, which
-    would be the dearest part of a request.
+    A polynomial of 2^fraction (least-squares on [0, 1]) times a power of two made from its exponent bits: ten times
+    faster than exp, which would be the dearest part of a request, and without a branch or a table, so that a loop over
+    keys becomes vector code.
     """
-    away = key - now
-    if away <= -30.0:
-        return 0.0
-    whole = math.floor(away)
+    away = min(max(key - now, -30.0), 63.0)
+    whole = np.floor(away)
     f = away - whole
-    return float(POWERS[min(int(whole) + 30, POWERS.shape[0] - 1)]) * (
+    power = np.int64(np.int64(np.int32(whole) + np.int32(1023)) << np.int64(52)).view(np.float64)
+    count = power * (
         1.0000000044199475 + f * (0.6931469139660649 + f * (0.24023030828176534 + f * (
             0.05548215028456852 + f * (0.009679985254572771 + f * (0.0012437946385775525 + f * 0.00021683431246386688))
         )))
     )  # fmt: skip
+    return count if away > -30.0 else 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -204,58 +210,111 @@ def against(a: float, b: float, prior: float) -> float:
     return (a - b) / (a + b + 2.0 * prior)
 
 
+@njit(cache=True, nogil=True)
+def locate(
+    items: I4, n: int, wanted: I4, key: F8, start: I8, length: I4, slices: I2, slice_key: F8, places: I8
+) -> None:
+    """Where the wanted slices of each item are: ``places`` [n, 3], -1 = the item has none.
+
+    Asks for all memory that ``read`` needs, each kind for all items before the next that depends on it.
+    """
+    for k in range(n):
+        prefetch(key, items[k])
+        prefetch(start, items[k])  # the second line of the row
+    for k in range(n):
+        prefetch(slices, start[items[k]])
+        if length[items[k]] > 32:
+            prefetch(slices, start[items[k]] + 32)
+    for k in range(n):
+        base = start[items[k]]
+        row = slices[base : base + length[items[k]]]
+        for c in range(3):
+            places[k, c] = -1
+            if wanted[c] >= 0:
+                at = find_slice(wanted[c], row)
+                if at >= 0:
+                    places[k, c] = base + at
+                    prefetch(slice_key, base + at)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def read(
-    items: I4, n: int, t: float, wanted: I4, key: F8, overall: F8, start: I8, length: I4, slices: I2, slice_key: F8,
-    totals: F8, out: F4,
-) -> None:  # fmt: skip
-    """``COLUMNS`` of ``items[:n]`` at second ``t``. ``wanted``: three slices, -1 = unknown."""
-    count = np.zeros((3, 4))
-    now = t / HALF_LIVES_S
-    week = now[WEEK]
+    items: I4,
+    n: int,
+    t: float,
+    wanted: I4,
+    keys: F8,
+    slice_key: F8,
+    totals: F8,
+    places: I8,
+    now: F8,
+    count: F8,
+    out: F4,
+) -> None:
+    """``COLUMNS`` of ``items[:n]`` at second ``t``. ``wanted``: three slices, -1 = unknown.
+
+    ``keys`` [I, 16]: the items' rows as numbers, of which the first 12 are the keys and OVERALL is the overall key: the
+    compiler knows where they are and makes vectors of the loop over them.
+    """
+    for q in range(N_KEYS):
+        now[q] = t / HALF_LIVES_S[q % 4]
+    week = t / WEEK_S
     share = np.zeros(3)
     everything = value(totals[MAX_SLICES], week)
     for c in range(3):
         if wanted[c] >= 0 and everything > 0.0:
             share[c] = value(totals[wanted[c]], week) / everything
     for k in range(n):
-        i = items[k]
-        for g in range(3):
-            for h in range(4):
-                count[g, h] = value(key[i, g, h], now[h])
-                out[k, g * 4 + h] = count[g, h]
-        lately = 24.0 * (count[0, HOUR] + count[1, HOUR] + count[2, HOUR])
-        today = count[0, DAY] + count[1, DAY] + count[2, DAY]
-        usual = (count[0, WEEK] + count[1, WEEK] + count[2, WEEK]) / 7.0
+        i = np.uint64(items[k])
+        for q in range(now.shape[0]):  # a length that the compiler knew would be too short for it to make vectors
+            count[q] = value(keys[i, q], now[q])
+            out[k, q] = count[q]
+        lately = 24.0 * (count[HOUR] + count[4 + HOUR] + count[8 + HOUR])
+        today = count[DAY] + count[4 + DAY] + count[8 + DAY]
+        usual = (count[WEEK] + count[4 + WEEK] + count[8 + WEEK]) / 7.0
         out[k, TREND] = against(lately, today, TREND_PRIOR)
         out[k, TREND + 1] = against(today, usual, TREND_PRIOR)
-        seen = count[SEEN, WEEK] + RATE_PRIOR
-        out[k, RATES] = min(1.0, (count[WANTED, WEEK] + RATE_PRIOR * WANTED_RATE) / seen)
-        out[k, RATES + 1] = min(1.0, (count[BOUGHT, WEEK] + RATE_PRIOR * BOUGHT_RATE) / seen)
-        whole = value(overall[i], week)
+        seen = count[4 * SEEN + WEEK] + RATE_PRIOR
+        out[k, RATES] = min(1.0, (count[4 * WANTED + WEEK] + RATE_PRIOR * WANTED_RATE) / seen)
+        out[k, RATES + 1] = min(1.0, (count[4 * BOUGHT + WEEK] + RATE_PRIOR * BOUGHT_RATE) / seen)
+        whole = value(keys[i, OVERALL], week)
         for c in range(3):
             out[k, LIFTS + c] = 0.0
             if wanted[c] >= 0 and whole > 0.0:
-                at = find_slice(wanted[c], slices[start[i] : start[i] + length[i]])
-                here = value(slice_key[start[i] + at], week) if at >= 0 else 0.0
+                here = value(slice_key[places[k, c]], week) if places[k, c] >= 0 else 0.0
                 out[k, LIFTS + c] = against(here, whole * share[c], LIFT_PRIOR)
 
 
 class Counters:
     """Popularity of all items, and the lists of the most popular."""
 
-    __slots__ = ("_listed", "_slice", "_slice_key", "_totals", "_why", "blocks", "key", "overall", "tops")
+    __slots__ = (
+        "_count", "_listed", "_now", "_numbers", "_places", "_rows", "_slice", "_slice_key", "_totals", "_why",
+        "blocks", "key", "overall", "tops",
+    )  # fmt: skip
+
+    key: F8
+    overall: F8
+    _listed: I4
 
     def __init__(self) -> None:
         self.tops = TopLists()
-        self.key: F8 = np.full((0, 3, 4), -np.inf)
-        self.overall: F8 = np.full(0, -np.inf)
         self.blocks = Blocks(MAX_SLICES)
-        self._listed: I4 = np.full((0, 2), -1, np.int32)  # leaf and top category in whose lists an item is
+        self._hold(np.full(0, NO_ROW_YET))
         self._slice: I2 = np.zeros(1024, np.int16)
         self._slice_key: F8 = np.zeros(1024)
         self._totals: F8 = np.full(MAX_SLICES + 1, -np.inf)  # by slice; the last is everything
         self._why: I8 = np.zeros(1, np.int64)
+        self._now: F8 = np.zeros(N_KEYS)
+        self._count: F8 = np.zeros(N_KEYS)
+        self._places: I8 = np.full((0, 3), -1, np.int64)
+
+    def _hold(self, rows: NDArray[Any]) -> None:
+        """Views of the items' rows, two cache lines each. ``_listed``: in whose categories' lists an item is."""
+        self._rows = rows
+        self._numbers = rows.view(np.float64).reshape(-1, ROW.itemsize // 8)
+        self.key, self.overall, self._listed = rows["key"], rows["overall"], rows["listed"]
+        self.blocks.hold(rows["place"])
 
     def fold(self, batch: EventBatch, trail: Trail, category: I4, top_category: I4) -> None:
         """Learn from a clean batch. ``category`` and ``top_category``: dense ids by item, -1 = none."""
@@ -292,17 +351,19 @@ class Counters:
         wanted = np.array(
             [hour, SLICE_DEVICE + device if device >= 0 else -1, SLICE_REGION + region if region >= 0 else -1], np.int32
         )
+        n = items.shape[0]
+        self._places = grown(self._places, n, -1)
+        blocks = self.blocks
+        locate(items, n, wanted, self.key, blocks.start, blocks.length, self._slice, self._slice_key, self._places)
         read(
-            items, items.shape[0], float(t_s), wanted, self.key, self.overall, self.blocks.start, self.blocks.length,
-            self._slice, self._slice_key, self._totals, out,
+            items, n, float(t_s), wanted, self._numbers, self._slice_key, self._totals, self._places,
+            self._now, self._count, out,
         )  # fmt: skip
 
     def grow(self, _n_users: int, n_items: int) -> None:
         """Make room for dense ids below these."""
-        self.key = grown(self.key, n_items, -np.inf)
-        self.overall = grown(self.overall, n_items, -np.inf)
-        self._listed = grown(self._listed, n_items, -1)
-        self.blocks.grow(n_items)
+        if n_items > self._rows.shape[0]:
+            self._hold(grown(self._rows, n_items, NO_ROW_YET))
 
     def arrays(self, _n_users: int, n_items: int) -> Arrays:
         """The state as named arrays."""
@@ -322,9 +383,11 @@ class Counters:
         """The inverse of ``arrays``."""
         self.blocks.load({name[7:]: array for name, array in arrays.items() if name.startswith("blocks_")})
         self.tops.load({name[5:]: array for name, array in arrays.items() if name.startswith("tops_")})
-        self.key = np.array(arrays["key"], np.float64)
-        self.overall = np.array(arrays["overall"], np.float64)
-        self._listed = np.array(arrays["listed"], np.int32)
+        rows = aligned(arrays["overall"].shape, ROW)
+        rows["key"], rows["overall"], rows["listed"] = arrays["key"], arrays["overall"], arrays["listed"]
+        for name in PLACE.names or ():
+            rows["place"][name] = arrays[f"blocks_{name}"]
+        self._hold(rows)
         self._slice = np.array(arrays["slice"], np.int16)
         self._slice_key = np.array(arrays["slice_key"], np.float64)
         self._totals = np.array(arrays["totals"], np.float64)

@@ -35,6 +35,7 @@ from numba import njit
 
 from endcap.blocks import Blocks
 from endcap.candidates import Candidates, add
+from endcap.prefetch import prefetch
 from endcap.topn import LIMIT, N_SIZES, RowMap, best, key_id, key_score, ranked
 from endcap.types import F4, I4, I8, U4, Interest
 
@@ -42,6 +43,7 @@ SEEDS = 20  # newest seeds that vote
 RECENCY = 0.65  # weight of a seed beside the one touched right after it
 SHRINK = 2.0  # events that a count must stand out from
 FAINT = 0.05  # seeds weaker than this share of the strongest are not read: an old view beside a running session
+AHEAD = 2  # seeds whose neighbours the memory is asked for before they are read
 BESIDE = 0.2  # weight of the shopper's other seeds where the query names items
 VIEW_VIEW, NEXT, TO_BUY, BUY_BUY = 0, 1, 2, 3  # channels of the co-visitation counts
 STEPS = 256  # places per half-life in the table of faded values: error below 0.14 %
@@ -79,6 +81,17 @@ def shrunk_mass(item: int, channel: int, t_s: int, mass: F4, mass_at_s: U4, pace
     return mass[i, np.uint64(channel)] * faded + np.float32(SHRINK)  # type: ignore[no-any-return]
 
 
+@njit(cache=True, nogil=True)
+def ask_for(seed: int, start: I8, length: I4, other: I4, weight: F4, at_s: U4) -> None:
+    """Let the memory bring a seed's neighbours."""
+    base = start[seed]
+    for k in range(0, length[seed], 4):
+        prefetch(weight, base + k)
+        if k % 16 == 0:
+            prefetch(other, base + k)
+            prefetch(at_s, base + k)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def list_pairs(
     seeds: I4, strength: F4, n_seeds: int, n_context: int, t_s: int, first: int, second: int, parts: F4, cosine: bool,
@@ -93,8 +106,15 @@ def list_pairs(
     strongest = np.float32(0.0)
     for j in range(n_seeds):
         strongest = max(strongest, strength[j])
+        prefetch(start, seeds[j])
+        prefetch(mass, seeds[j])
+        prefetch(mass_at_s, seeds[j])
+    for j in range(min(AHEAD, n_seeds)):
+        ask_for(seeds[j], start, length, other, weight, at_s)
     n = 0
     for j in range(n_seeds):
+        if j + AHEAD < n_seeds:
+            ask_for(seeds[j + AHEAD], start, length, other, weight, at_s)
         if strength[j] < FAINT * strongest:
             continue
         share = strength[j] * (BESIDE if j >= n_context > 0 else 1.0)
@@ -113,12 +133,14 @@ def list_pairs(
 
 
 @njit(cache=True, nogil=True)
-def add_up(pairs: I4, votes: F4, n: int, slots: I4, stamp: int, table: I4, sums: F4) -> int:
+def add_up(
+    pairs: I4, votes: F4, n: int, slots: I4, stamp: int, mass: F4, mass_at_s: U4, table: I4, sums: F4
+) -> int:  # fmt: skip
     """Sum the votes per item; returns the number of items. Leaves (row, seed) in ``pairs``, without empty votes."""
-    touched = 0
-    for p in range(n):
-        touched ^= slots[np.uint64(pairs[p, ITEM]), 0]  # many fetches in flight, before steps that wait for each other
-    pairs[n, ITEM] = touched  # one row past the end: keeps the loop above from being removed as useless
+    for p in range(n):  # many fetches in flight, before steps that wait for each other
+        prefetch(slots, pairs[p, ITEM])
+        prefetch(mass, pairs[p, ITEM])
+        prefetch(mass_at_s, pairs[p, ITEM])
     n_rows = 0
     for p in range(n):
         item = np.uint64(pairs[p, ITEM])
@@ -167,7 +189,7 @@ def best_items(
         seeds, strength, n_seeds, n_context, t_s, first, second, parts, cosine,
         start, length, other, weight, at_s, mass, mass_at_s, pace, fades, pairs, votes,
     )  # fmt: skip
-    n_rows = add_up(pairs, votes, n, slots, stamp, table, sums)
+    n_rows = add_up(pairs, votes, n, slots, stamp, mass, mass_at_s, table, sums)
     for row in range(n_rows):
         sums[row, INVERSE] = 1.0
         if cosine:

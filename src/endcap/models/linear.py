@@ -46,7 +46,8 @@ DEFAULT_TERMS: Mapping[str, Term] = {
     "src:user_knn": Term(0.50, 0.3),
     "src:factors": Term(0.40, 0.3),
     "src:content": Term(0.35, 0.5),
-    "src:popular": Term(0.30, 0.3),
+    "src:popular": Term(0.25, 0.3),
+    "src:trending": Term(0.10, 0.3),
     # taste
     "category_short": Term(0.25),
     "category_long": Term(0.10),

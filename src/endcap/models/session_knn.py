@@ -35,6 +35,7 @@ from numba import njit
 from endcap.blocks import Blocks, grown, take
 from endcap.candidates import Candidates, add
 from endcap.config import SessionKnnConfig
+from endcap.prefetch import prefetch
 from endcap.topn import LIMIT, RowMap, key_id, key_score, offer, pack
 from endcap.types import ACTION_WEIGHT, F4, I1, I4, I8, U1, UNCLEAN, Arrays, EventBatch, Interest
 
@@ -180,6 +181,9 @@ def merge_recent(
     head stays above all others it is read on without looking at them.
     """
     for j in range(n_query):
+        prefetch(start, query[j])
+        prefetch(first, query[j])
+    for j in range(n_query):
         left[j] = length[query[j]]
         heads[j] = newest_of(query[j], left[j], start, cap, first, pool)
     n = 0
@@ -263,6 +267,8 @@ def gather(
     Each pass does nothing but independent reads, first of rows, then of slots (whose values are not used yet), so that
     the memory fetches many at a time; the vote, whose steps depend on each other, then finds all in the cache.
     """
+    for f in range(n):
+        prefetch(rows, found[f, SESSION] % max_sessions)
     for f in range(n):
         at = found[f, SESSION] % max_sessions
         for c in range(LENGTH):

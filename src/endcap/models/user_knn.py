@@ -30,6 +30,7 @@ from numba import njit
 from endcap.blocks import Blocks, grown, take
 from endcap.candidates import Candidates, add
 from endcap.config import UserKnnConfig
+from endcap.prefetch import prefetch
 from endcap.topn import LIMIT, N_SIZES, RowMap, best, key_id, key_score, ranked
 from endcap.types import ACTION_WEIGHT, F4, I1, I4, I8, MAX_SEEDS, U1, U4, UNCLEAN, Arrays, EventBatch, Interest
 
@@ -135,6 +136,11 @@ def count_users(
     strongest = np.float32(0.0)
     for j in range(n_seeds):
         strongest = max(strongest, weight[j])
+        prefetch(start, seeds[j])
+        prefetch(count, seeds[j])
+    for j in range(n_seeds):
+        for k in range(0, length[seeds[j]], 16):
+            prefetch(pool, start[seeds[j]] + k)
     n = 0
     touched = 0
     for j in range(n_seeds):
@@ -178,6 +184,8 @@ def nearest(
         seeds, weight, n_seeds, own, everyone, start, length, pool, count, slots, stamp, met, users, similarity
     )
     for row in range(n_users):
+        prefetch(ring_length, users[row, ID])
+    for row in range(n_users):
         shared = np.float32(users[row, SHARED])
         held = ring_length[np.uint64(users[row, ID])]
         trust = shared / (shared + np.float32(SHRINK)) if held > 0 else np.float32(0.0)
@@ -198,6 +206,10 @@ def list_rings(
         user = np.uint64(key_id(heap[h]))
         end = ring_start[user] + ring_length[user]
         near[h, 0], near[h, 1] = max(ring_start[user], end - TAIL), end
+        for k in range(near[h, 0], end, 16):
+            prefetch(ring_item, k)
+            prefetch(ring_at_s, k)
+        prefetch(ring_action, near[h, 0])
     n = 0
     touched = 0
     for h in range(n_near):

@@ -51,6 +51,7 @@ TERM_CODE: dict[str, str] = {
     "src:content": "similar_to",
     "src:history": "your_history",
     "src:popular": "trending",
+    "src:trending": "trending",
     "category_short": "favourite_category",
     "category_long": "favourite_category",
     "category_shift": "favourite_category",
