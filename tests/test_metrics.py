@@ -23,6 +23,8 @@ def by_definition(ranked: list[int], relevant: set[int]) -> dict[str, float]:
             out[name] = 1 / places[0] if places else 0.0
         elif kind == "recall":
             out[name] = len(places) / len(relevant)
+        elif kind == "capped":
+            out[name] = len(places) / min(k, len(relevant))
         else:
             best = sum(1 / math.log2(r + 1) for r in range(1, min(k, len(relevant)) + 1))
             out[name] = sum(1 / math.log2(r + 1) for r in places) / best
@@ -67,7 +69,7 @@ def test_an_oracle_scores_one_everywhere():
     found = per_query(lists, ends, flat)
     assert all(found[name][:2].min() == 1.0 for name in METRICS)
     assert found["ndcg@20"][2] == pytest.approx(1.0)
-    assert found["recall@20"][2] == 1.0
+    assert found["recall@20"][2] == found["capped@20"][2] == 1.0
 
 
 def test_a_list_that_repeats_the_answer_gains_nothing():

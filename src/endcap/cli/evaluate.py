@@ -125,14 +125,14 @@ def print_table(verdict: dict[str, Any]) -> None:
     from endcap.evaluation.summary import best_single
 
     names = ("hr@20", "mrr@20", "ndcg@20", "recall@20")
-    table = Table("model", *names, "hybrid gains (hr@20)", box=None, pad_edge=False)
+    table = Table("model", *names, "hybrid's gain, hr@20", box=None, pad_edge=False)
     for model, figures in verdict["models"].items():
         cells = []
         for name in names:
             low, high = figures["ci"][name]
-            cells.append(f"{figures[name]:.4f} [dim]{low:.3f}-{high:.3f}[/dim]")
+            cells.append(f"{figures[name]:.4f} [dim]±{(high - low) / 2:.3f}[/dim]")
         gain = verdict["gains"]["hr@20"].get(model)
-        cells.append(f"{gain['mean']:+.4f} [dim]{gain['low']:+.3f} {gain['high']:+.3f}[/dim]" if gain else "")
+        cells.append(f"{gain['mean']:+.4f} [dim]±{(gain['high'] - gain['low']) / 2:.3f}[/dim]" if gain else "")
         table.add_row(model, *cells, style="bold" if model == HYBRID else "")
     console = Console(stderr=True)
     console.print(table)

@@ -2,7 +2,7 @@
 
 A second engine is folded up to each of a sample of queries and no further, in large steps, and asked the same. It
 cannot know the future, so any list that differs from the run's is a leak, or state that depends on how it was folded.
-Single models only: their lists do not depend on which ranker served when.
+Single models that fold only: what is fitted now and then (the ranker, factors, content) depends on when that was.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from endcap.config import Config
 from endcap.evaluation.dataset import Dataset
 from endcap.evaluation.lane import FROZEN, Lane
 from endcap.evaluation.plan import Plan
-from endcap.evaluation.replay import DEPTH, PLACEMENT, Run, evaluation_config
+from endcap.evaluation.replay import DEPTH, HYBRID, PLACEMENT, Run, evaluation_config
 from endcap.evaluation.singles import Singles, group_for
 
 CHECKED = 50  # queries
+FITTED = ("factors", "content")
 
 
 def leaks(data: Dataset, run: Run, config: Config, *, n: int = CHECKED, seed: int = 0) -> list[str]:
     """What differs, as "model at query q"; empty when all is well."""
     plan = run.plan
-    names = [name for name in run.lists if not name.startswith("hybrid")]
+    names = [name for name in run.lists if not name.startswith(HYBRID) and name not in FITTED]
     if not names:
         return []
     chosen = np.sort(np.random.default_rng(seed).choice(len(plan), min(n, len(plan)), replace=False))
