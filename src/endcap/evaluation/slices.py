@@ -52,6 +52,10 @@ def cut(data: Dataset, plan: Plan) -> Iterator[tuple[str, str, Mask]]:
     history = running_count(data.user.astype(np.int64))[event]
     for name, low, high in (("0", 0, 0), ("1", 1, 1), ("2-5", 2, 5), ("6-20", 6, 20), ("> 20", 21, 1 << 40)):
         yield "history", name, (history >= low) & (history <= high)
+    guest = data.is_guest[data.user[event]] == 1
+    if guest.any():
+        yield "shopper", "signed in", ~guest
+        yield "shopper", "guest", guest
     place = position_in_session(data)[event]
     for name, low, high in (("1st", 0, 0), ("2nd", 1, 1), ("3rd-5th", 2, 4), ("later", 5, 1 << 40)):
         yield "place in session", name, (place >= low) & (place <= high)

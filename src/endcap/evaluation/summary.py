@@ -24,7 +24,8 @@ from endcap.evaluation.replay import HYBRID, Run
 from endcap.evaluation.slices import DISCOVERY, Mask, cut, discovery
 from endcap.types import F8, I4, I8
 
-SLICED = ("hr@20", "mrr@20")
+SLICED = ("hr@20", "mrr@20", "ndcg@20", "recall@20")
+DRAWN = ("hr@20", "mrr@20")
 COMPARED = ("hr@20", "mrr@20", "ndcg@20", "recall@20", "capped@20")
 SMALL = 50  # queries below which a slice is not printed
 BUCKETS_H = (1, 3, 6, 12, 24, 168, 720)  # widths of a curve's steps
@@ -171,7 +172,7 @@ def curve(plan: Plan, values: PerQuery) -> Figures:
         "ts": [int(plan.ts[0]) + int(b) * step_h * 3_600_000 for b in used],
         "queries": count[used].tolist(),
         "models": {
-            model: {name: (np.bincount(bucket, metrics[name])[used] / count[used]).tolist() for name in SLICED}
+            model: {name: (np.bincount(bucket, metrics[name])[used] / count[used]).tolist() for name in DRAWN}
             for model, metrics in values.items()
         },
     }
