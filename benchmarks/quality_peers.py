@@ -6,18 +6,19 @@
 Each peer is fitted on everything before the test window and again every ``--refit-h`` virtual hours, as one would run
 it in production. Between fits it still knows the shopper's own newest events, where the method can use them (item-item
 models and ALS can, BPR cannot): what differs from Endcap is what the library cannot do, not what it was not told.
-Events weigh 1 (seen), 3 (bought) and 6 (carted) and fade with a half-life of a week at the moment of the query.
+Events weigh 1 (seen), 3 (bought) and 6 (carted); a shopper's own fade with a half-life of 30 days when asked.
 
 Peers: ``implicit`` (cosine, BM25, ALS, BPR) and, when installed, ``skrecsys`` (EASE, RP3beta, item-kNN). Those that
-are not installed are named and left out. Nothing is tuned per set: the libraries' defaults, 64 factors.
+are not installed are named and left out. Nothing is tuned per set: the libraries' defaults, 64 factors. ``implicit``
+wants OPENBLAS_NUM_THREADS=1 in the environment.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -34,9 +35,10 @@ from endcap.evaluation.plan import PROTOCOLS, TARGETS, Plan, make_plan
 from endcap.evaluation.replay import DEPTH, Replay
 from endcap.evaluation.singles import padded
 from endcap.evaluation.summary import summarise
+from endcap.learning.vectors import refit_vectors
 from endcap.types import ACTION_WEIGHT, F4, I4
 
-WEEK_MS = 7 * 86_400_000
+FADE_MS = 30 * 86_400_000
 MOST_ITEMS_DENSE = 8_000  # EASE inverts a matrix of items x items
 FACTORS = 64
 
@@ -102,7 +104,6 @@ def peers(n_items: int) -> dict[str, Fit]:
 
 def implicit_peers() -> dict[str, Fit]:
     """implicit's models with its defaults."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # what implicit asks for
     from implicit.als import AlternatingLeastSquares
     from implicit.bpr import BayesianPersonalizedRanking
     from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
@@ -140,7 +141,7 @@ def skrecsys_peers(n_items: int) -> dict[str, Fit]:
             pairs = matrix.tocoo()
             model = make().fit(np.stack([pairs.row, pairs.col], axis=1), pairs.data)
             similarity = sp.coo_matrix(model.similarity_)
-            item_of = np.asarray(model.items_).astype(np.int64)
+            item_of = np.asarray(model.item_ids_).astype(np.int64)
             shape = (matrix.shape[1],) * 2
             return ItemModel(
                 sp.csr_matrix((similarity.data, (item_of[similarity.row], item_of[similarity.col])), shape)
@@ -175,15 +176,15 @@ class Histories:
 
 def weighted(data: Dataset, events: Any, t_ms: int) -> tuple[I4, F4]:
     """Distinct items and the sums of their weights; what was taken back leaves."""
-    weight = ACTION_WEIGHT[data.action[events]] * np.exp2((data.ts[events] - t_ms) / WEEK_MS)
+    weight = ACTION_WEIGHT[data.action[events]] * np.exp2((data.ts[events] - t_ms) / FADE_MS)
     items, which = np.unique(data.item[events], return_inverse=True)
     total = np.bincount(which, weight, items.shape[0])
     return items[total > 0].astype(np.int32), total[total > 0].astype(np.float32)
 
 
-def matrix_before(data: Dataset, before: int, t_ms: int) -> sp.csr_matrix:
-    """users x items of everything known at a moment."""
-    weight = ACTION_WEIGHT[data.action[:before]] * np.exp2((data.ts[:before] - t_ms) / WEEK_MS)
+def matrix_before(data: Dataset, before: int) -> sp.csr_matrix:
+    """users x items of everything known before a position."""
+    weight = ACTION_WEIGHT[data.action[:before]]
     shape = (len(data.user_names), len(data.item_names))
     matrix = sp.csr_matrix((weight.astype(np.float32), (data.user[:before], data.item[:before])), shape)
     matrix.data[matrix.data < 0] = 0
@@ -199,7 +200,7 @@ def lists_of(name: str, fit: Fit, data: Dataset, plan: Plan, refit_ms: int) -> I
     for q in range(len(plan)):
         t_ms, at = int(plan.ts[q]), int(plan.at[q])
         if fitted is None or (refit_ms and t_ms >= due):
-            fitted = fit(matrix_before(data, at if fitted is not None else plan.begin, t_ms))
+            fitted = fit(matrix_before(data, at if fitted is not None else plan.begin))
             due = t_ms + refit_ms
         user = int(data.user[plan.event[q]])
         lists[q] = padded(fitted.rank(user, *histories.of(user, at, t_ms)), DEPTH)
@@ -209,6 +210,7 @@ def lists_of(name: str, fit: Fit, data: Dataset, plan: Plan, refit_ms: int) -> I
 
 def main() -> None:
     """One table."""
+    warnings.simplefilter("ignore")  # the libraries' own advice about matrix formats
     parser = argparse.ArgumentParser(description="Peers side by side.")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--protocol", default="prequential", choices=[p for p in PROTOCOLS if p != "leave-one-out"])
@@ -220,7 +222,7 @@ def main() -> None:
     data = load(given.data)
     plan = make_plan(data, given.protocol, given.target, limit=given.limit)
     settings, _ = load_config(given.config)
-    run = Replay(data, plan, settings, trainer=new_trainer()).run()
+    run = Replay(data, plan, settings, trainer=new_trainer(), refit=refit_vectors).run()
     refit_ms = 0 if plan.shared_frozen else int(given.refit_h * 3_600_000)
     for name, fit in peers(len(data.item_names)).items():
         run.lists[name] = lists_of(name, fit, data, plan, refit_ms)
