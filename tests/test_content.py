@@ -222,3 +222,21 @@ def test_when_a_fit_is_due() -> None:
     assert is_due(1_500, 1_000)
     with pytest.raises(TooFewExamples, match="there are 3"):
         fit_content(RECORDS[:3])
+
+
+def test_a_large_catalogue_lies_by_cluster_and_a_new_item_is_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from endcap.models import content
+
+    monkeypatch.setattr(content, "EXACT_RECORDS", 100)
+    monkeypatch.setattr(content, "PER_CLUSTER", 20)
+    catalogue = shop(RECORDS[:240])
+    source = ContentSource(catalogue)
+    source.catch_up(EVERYTHING)
+    assert source.vectors.centres.shape[0] == 12
+    assert int(source.vectors.cluster_start[-1]) == 240
+    plain = vectors_of(RECORDS[:240], unfitted())
+    np.testing.assert_array_equal(source.vectors.unit[source.vectors.row_of[:240]], plain)
+    assert {item % 4 for item in order_of(proposed(source, interest_of([1]), 400, n=6))} == {1}
+    new = put(catalogue, "new", structs.replace(record(1), item_id="new"))
+    source.catch_up(64)
+    assert order_of(proposed(source, interest_of([1]), 400, n=6))[0] == new

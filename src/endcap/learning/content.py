@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from endcap.learning.boosting import TooFewExamples
 from endcap.learning.factors import cluster_centres
-from endcap.models.content import MAIN, ContentModel, project_onto, vectors_of
+from endcap.models.content import EXACT_RECORDS, MAIN, ContentModel, project_onto, vectors_of
 from endcap.models.terms import BUCKETS, bag_of
 from endcap.types import Item
 
@@ -65,6 +65,6 @@ def fit_content(records: Iterable[Item], seed: int = 0, meta: dict[str, Any] | N
     chunks = [items[first : first + CHUNK] for first in range(0, len(items), CHUNK)]
     vectors = np.concatenate([vectors_of(chunk, projection) for chunk in chunks])
     return ContentModel(
-        idf, directions, cluster_centres(vectors, seed),
+        idf, directions, cluster_centres(vectors, seed, EXACT_RECORDS),
         {"records": len(items), "variance": float(svd.explained_variance_ratio_.sum()), **(meta or {})},
     )  # fmt: skip

@@ -22,9 +22,10 @@ from endcap.blocks import Blocks
 from endcap.config import FactorsConfig
 from endcap.learning.boosting import TooFewExamples
 from endcap.models.factors import Factors
-from endcap.models.vectors import EXACT, PER_CLUSTER
+from endcap.models.vectors import EXACT, MOST_CLUSTERS, PER_CLUSTER
 from endcap.types import ACTION_WEIGHT, F4, F8, I1, I4, U4
 
+SAMPLED = 80  # rows a centre is learned from
 LEAST_PAIRS = 100  # fewer are no ground for any factor
 
 
@@ -126,15 +127,18 @@ def bpr_vectors(matrix: csr_matrix, config: FactorsConfig) -> F4:
     return np.ascontiguousarray(model.item_factors, np.float32)
 
 
-def cluster_centres(vectors: F4, seed: int) -> F4:
-    """k-means centres of the unit vectors, for catalogues too large to be read whole at each request."""
-    if vectors.shape[0] <= EXACT:
+def cluster_centres(vectors: F4, seed: int, exact: int = EXACT) -> F4:
+    """k-means centres of the unit vectors, for catalogues too large to be read whole (more than ``exact`` rows)."""
+    if vectors.shape[0] <= exact:
         return np.zeros((0, vectors.shape[1]), np.float32)
     from sklearn.cluster import MiniBatchKMeans
 
+    n_clusters = min(MOST_CLUSTERS, vectors.shape[0] // PER_CLUSTER)
+    most = n_clusters * SAMPLED
+    if vectors.shape[0] > most:
+        vectors = vectors[np.random.default_rng(seed).choice(vectors.shape[0], most, replace=False)]
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    means = MiniBatchKMeans(
-        n_clusters=vectors.shape[0] // PER_CLUSTER, batch_size=8192, n_init=1, max_iter=20, random_state=seed
-    )
-    means.fit(unit)
+    with threadpool_limits(1):
+        means = MiniBatchKMeans(n_clusters=n_clusters, batch_size=4096, n_init=1, max_iter=20, random_state=seed)
+        means.fit(unit)
     return np.ascontiguousarray(means.cluster_centers_, np.float32)

@@ -35,13 +35,15 @@ from endcap.candidates import Candidates
 from endcap.errors import ArtifactError
 from endcap.models.nearest import Nearest
 from endcap.models.terms import BUCKETS, bag_of
-from endcap.models.vectors import EXACT, ItemVectors
+from endcap.models.vectors import MOST_CLUSTERS, PER_CLUSTER, ItemVectors
 from endcap.types import F4, I4, Arrays, Interest, Item
 
 SCHEMA = "endcap-content-1"
 DIM = 128
 MAIN = 32  # of them for the main directions, once fitted
 NEWEST = 3  # seeds that speak, if the query names no item itself
+EXACT_RECORDS = 20_000  # vectors up to which a search reads all
+TAIL = 0.25  # share of vectors outside of clusters from which on they are sorted in
 LIKE = 0.25  # cosines below say nothing
 
 
@@ -187,12 +189,24 @@ class ContentSource:
                 self._read(now, *self._next[1:])
         if self._next is not None and not self._waiting:
             self.model, self._projection, built = self._next
-            if built.n > EXACT and self.model.centres.shape[0]:
-                built.cluster(self.model.centres)
             self.vectors.become(built)
             self.nearest.clear()
             self._next = None
+        if not self._waiting:
+            self._sort_in()
         return len(self._waiting)
+
+    def _sort_in(self) -> None:
+        """Keep searches short: large catalogues lie by cluster, around fitted centres or else around sampled items."""
+        vectors = self.vectors
+        outside = vectors.n - int(vectors.cluster_start[-1])
+        if vectors.n <= EXACT_RECORDS or outside < TAIL * vectors.n:
+            return
+        centres = self.model.centres if self.model is not None else vectors.unit[:0]
+        if not centres.shape[0]:
+            n_clusters = min(MOST_CLUSTERS, vectors.n // PER_CLUSTER)
+            centres = vectors.unit[np.linspace(0, vectors.n - 1, n_clusters).astype(np.int64)]
+        vectors.cluster(centres)
 
     def _note_changes(self) -> None:
         if self._version == self._catalogue.version:
