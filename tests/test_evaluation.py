@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -335,3 +338,18 @@ def test_wrong_words_are_answered_with_the_right_ones(tmp_path: Path):
         answer = CliRunner().invoke(app, ["evaluate", "--data", str(tmp_path), "--untrained", *words.split()])
         assert answer.exit_code != 0
         assert wanted in str(answer.exception), words
+
+
+def test_the_quality_table_is_made_from_what_the_command_printed(tmp_path: Path):
+    data, root = tmp_path / "data" / "bench_yoochoose_100k", Path(__file__).parent.parent
+    data.mkdir(parents=True)
+    logs.clustered_frame().write_parquet(data / "events.parquet")
+    words = ["yoochoose sessions", "retailrocket next", "--limit", "60", "--out", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "benchmarks/quality.py", *words],
+        cwd=root, env={**os.environ, "ENDCAP_DATA": str(data.parent)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    verdict = json.loads((tmp_path / "yoochoose_sessions.json").read_text().splitlines()[-1])
+    assert f"| yoochoose sessions | hr@20 | **{verdict['models']['hybrid']['hr@20']:.4f}**" in done.stdout
+    assert "retailrocket next: skipped" in done.stderr
+    assert (tmp_path / "yoochoose_sessions.html").exists()

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from endcap.config import Config, LogConfig, SnapshotConfig, load_config
 from endcap.engine import Engine
+from endcap.models.linear import LinearRanker
 from endcap.runtime import Runtime, VirtualClock
 from endcap.types import Context, Event, Item, ItemChange, Query, Slate
 from streams import ANON_IDS, ITEM_IDS, START_MS, USER_IDS, streams
@@ -160,7 +161,7 @@ def test_l6_a_score_that_is_no_number_takes_no_slot(events: list[Event], query: 
     with tempfile.TemporaryDirectory() as directory:
         engine = opened(directory)
         engine.observe(events)
-        engine.use_ranker(BrokenRanker(engine.ranker))
+        engine.use_ranker(BrokenRanker(LinearRanker(engine.columns)))
         slate = engine.recommend(msgspec.structs.replace(query, ts=last_ts(events)))
         assert all(math.isfinite(placed.score) for placed in slate.items)
         engine.close()

@@ -262,6 +262,11 @@ class Engine:
         """What scores candidates."""
         return self._recommender.ranker
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the feature row's columns, in order: what a ranker of your own is given."""
+        return self._recommender.rows.columns
+
     def use_ranker(self, ranker: Ranker) -> None:
         """Swap the ranker between two requests."""
         with self._lock:

@@ -19,19 +19,19 @@ from endcap.candidates import Candidates
 from endcap.config import Config, PlacementConfig
 from endcap.errors import InvalidInput, NotFound
 from endcap.features.likeness import Likeness
-from endcap.features.rows import Rows
+from endcap.features.rows import EVERY, Rows
 from endcap.interest.interest import InterestReader
 from endcap.models.content import ContentSource
 from endcap.models.factors import FactorsSource
 from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
-from endcap.models.linear import LinearRanker
+from endcap.models.linear import DEFAULT_TERMS, LinearRanker
 from endcap.models.popular import PopularSource, TrendingSource
 from endcap.protocols import Ranker, Source
 from endcap.slate.compose import Composer
 from endcap.slate.filter import Filters
 from endcap.slate.guard import Guard, fill
-from endcap.slate.reasons import Reasons
+from endcap.slate.reasons import MOST, Reasons
 from endcap.slate.rules import ActiveRules, Rules
 from endcap.state import State
 from endcap.types import (
@@ -64,6 +64,8 @@ SOURCES = (
     "content",
     "trending",
 )
+
+COLUMN = {name: column for column, name in enumerate(SOURCES)}
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +124,8 @@ class Recommender:
         self.rules = Rules(config.rules, state.catalogue)
         self.composer = Composer(state.catalogue)
         self.guard = Guard(state.catalogue)
-        self._fallback = self.scoring_by(LinearRanker(self.rows.columns))
+        families = self.rows.families(DEFAULT_TERMS)
+        self._fallback = self.scoring_by(LinearRanker(self.rows.columns_of(families)), families)
         self.scoring = self._fallback
         self._source_names: dict[int, list[str]] = {}
         for name, placement in config.placements.items():
@@ -150,10 +153,10 @@ class Recommender:
             other.content.use(self.content.model, self.content.projection)
         return other
 
-    def scoring_by(self, ranker: Ranker) -> Scoring:
-        """What a ranker needs around it."""
-        state, families = self.state, self.rows.families(ranker.terms)
-        return Scoring(ranker, Reasons(SOURCES, ranker.terms, state.catalogue, state.regions.name), families)
+    def scoring_by(self, ranker: Ranker, families: frozenset[int] = EVERY) -> Scoring:
+        """What a ranker needs around it. ``families``: those that its rows hold; all, unless it was made for fewer."""
+        reasons = Reasons(SOURCES, ranker.terms, self.state.catalogue, self.state.regions.name)
+        return Scoring(ranker, reasons, families)
 
     # ------------------------------------------------------------ the path
 
@@ -187,17 +190,16 @@ class Recommender:
     def retrieve(self, ask: Ask) -> None:
         """Let every source of the placement propose candidates; one that fails is left out and named."""
         self.candidates.begin(len(self.state.items))
+        interest, candidates, wanted = ask.interest, self.candidates, ask.placement.candidates
         for name in ask.placement.sources:
             try:
-                self.sources[name].retrieve(
-                    ask.interest, self.candidates, SOURCES.index(name), ask.placement.candidates
-                )
+                self.sources[name].retrieve(interest, candidates, COLUMN[name], wanted)
             except Exception:
                 logger.exception("source %s failed", name)
                 ask.degraded.append(f"source:{name}")
-        pins = np.array([item for _, item in ask.rules.pins()], np.int32)
-        if pins.shape[0]:
-            self.candidates.propose(0, pins, np.zeros(pins.shape[0], np.float32))
+        if ask.rules.rules:
+            pins = np.array([item for _, item in ask.rules.pins()], np.int32)
+            candidates.propose(0, pins, np.zeros(pins.shape[0], np.float32))
 
     def begin_guard(self, ask: Ask) -> None:
         """State what may be shown in answer to this query."""
@@ -271,7 +273,7 @@ class Recommender:
 
     def propose_fallback(self, ask: Ask) -> None:
         """Popular items further down, the operator's static list, then anything that may be shown."""
-        column = SOURCES.index("popular")
+        column = COLUMN["popular"]
         self.popular.retrieve(ask.interest, self.candidates, column, DEEP)
         static = [self.state.items.get(item_id) for item_id in self.config.static_items]
         known = np.array([item for item in static if item >= 0], np.int32)
@@ -308,6 +310,7 @@ class Recommender:
         placed_ids = items[chosen].tolist()
         reasons = scoring.reasons.explain(
             ask.interest, chosen, items, self.candidates.seeds, trace, name_of,
+            most=MOST if query.explain else 1,
             pinned=np.array([item in pinned for item in placed_ids], np.uint8) if pinned else None,
             promoted=promoted[chosen] if promoted.any() else None,
         )  # fmt: skip

@@ -68,6 +68,7 @@ class Rows:
     def __init__(self, sources: tuple[str, ...], state: Folded, near: Likeness) -> None:
         self.columns = columns(sources)
         self._n_sources = len(sources)
+        self._sources = sources
         self._state = state
         self._taste, self._own, self._pairs = Affinity(state.catalogue), Own(state.histories), Pairs(state.covisit)
         self._price, self._session, self._near = Price(state.catalogue), Session(state.histories), near
@@ -77,6 +78,7 @@ class Rows:
 
     def _make_room(self, n: int) -> None:
         self._rows: F4 = np.zeros((n, len(self.columns)), np.float32)
+        self._tables: dict[frozenset[int], F4] = {EVERY: self._rows}
         self._column: F4 = np.zeros(n, np.float32)
         self._parts: list[F4] = [np.zeros((n, width), np.float32) for width in self._widths]
 
@@ -88,17 +90,23 @@ class Rows:
             found.add(0)
         return frozenset(found | ({1 + OWN} if 1 + RHYTHM in found else set()))
 
+    def columns_of(self, families: frozenset[int]) -> tuple[str, ...]:
+        """Names of the columns of rows that hold these families alone."""
+        parts = (retrieval.columns(self._sources), *FAMILIES)
+        names = tuple(name for k, part in enumerate(parts) if k in families for name in part)
+        return tuple(f"src:{name}" for name in self._sources) + names
+
     def read(self, interest: Interest, items: I4, source_scores: F4, families: frozenset[int] = EVERY) -> F4:
         """items [n] distinct, source_scores [n, sources] -> rows [n, columns]: a view that the next call overwrites.
 
-        ``families``: those to be read, for a ranker that needs no others; columns of the rest hold anything.
+        ``families``: for a ranker that needs no others; the columns are then ``columns_of(families)``.
         """
         n, state, t_s = items.shape[0], self._state, interest.t_s
         if n > self._rows.shape[0]:
             self._make_room(n)
-        stamp = self._map.begin(state.covisit.blocks.start.shape[0])
-        slots = self._map.slots
-        mark(items, slots, stamp)
+        stamp, slots = self._map.begin(state.covisit.blocks.start.shape[0]), self._map.slots
+        if 4 in families or 5 in families:
+            mark(items, slots, stamp)
         parts = [part[:n] for part in self._parts]
         proposed, taste, counts, shown, mine, together, prices, pace, visit, alike = parts
         if 0 in families:
@@ -121,6 +129,11 @@ class Rows:
             self._session.read(interest, visit)
         if 9 in families:
             self._near.read(interest, items, alike)
-        rows = self._rows[:n]
-        np.concatenate((source_scores, *parts), axis=1, out=rows)
+        table = self._tables.get(families)
+        if table is None:
+            width = len(self.columns_of(families))
+            table = self._tables[families] = np.zeros((self._rows.shape[0], width), np.float32)
+        rows = table[:n]
+        chosen = [part for k, part in enumerate(parts) if k in families]
+        np.concatenate((source_scores, *chosen), axis=1, out=rows)
         return rows

@@ -42,7 +42,7 @@ class Boosting:
     row_share: float = 1.0
     ridge: float = 5.0
     depth_of_interest: int = 20  # ranks that matter
-    threads: int = 2
+    threads: int = 1  # two spin for each other where another process wants the core, ten times slower than one
     seed: int = 1
 
     def parameters(self) -> dict[str, Any]:

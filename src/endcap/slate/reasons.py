@@ -24,7 +24,7 @@ from numba import njit
 from endcap.blocks import grown
 from endcap.types import ACTION_CODE, F4, F8, I1, I4, I8, U1, Interest, Reason
 
-MOST = 3  # reasons per item
+MOST = 3  # reasons per item at the most
 LEAST_SHARE = 0.08  # smaller parts are not worth a sentence
 
 CODES: tuple[str, ...] = (
@@ -128,9 +128,9 @@ def code_of(term: str) -> int:
 @njit(cache=True, nogil=True)
 def read_reasons(
     rows: I4, items: I4, seeds: I4, trace: F4, term_code: I1, term_source: I1, own: I4, action: I1, n_seeds: int,
-    hour: int, region: int, category: I4, brand: I4, total: F8, subject: I4, out: I8,
+    hour: int, region: int, category: I4, brand: I4, most: int, total: F8, subject: I4, out: I8,
 ) -> None:  # fmt: skip
-    """out[k] = up to MOST keys, -1 = no more. Scratch by code: ``total``, ``subject``.
+    """out[k] = up to ``most`` keys, -1 = no more. Scratch by code: ``total``, ``subject``.
 
     ``trace`` [k, terms] belongs to ``rows`` [k], which index ``items`` [m] and ``seeds`` [m, sources]. A key packs
     code, share in percent and subject: a dense item, category, brand or region, or an hour, as the code says.
@@ -158,7 +158,7 @@ def read_reasons(
                         code = IN_YOUR_CART
                     subject[code] = own[seed]
             total[code] += part
-        for place in range(MOST):
+        for place in range(most):
             best = 0
             for code in range(1, total.shape[0]):
                 if total[code] > total[best]:
@@ -192,9 +192,9 @@ class Reasons:
 
     def explain(
         self, interest: Interest, rows: I4, items: I4, seeds: I4, trace: F4, item_name: Callable[[int], str],
-        *, pinned: U1 | None = None, promoted: U1 | None = None,
+        *, most: int = MOST, pinned: U1 | None = None, promoted: U1 | None = None,
     ) -> list[list[Reason]]:  # fmt: skip
-        """Up to three reasons for each placed row, strongest first; what the shop did comes before that.
+        """Up to ``most`` (1 to MOST) reasons for each placed row, strongest first; what the shop did comes before that.
 
         ``rows`` [k] index the candidates' ``items`` [m] and ``seeds`` [m, sources]; ``trace`` [k, terms], ``pinned``
         [k] and ``promoted`` [k] go with ``rows``. ``item_name`` turns a dense item into its id.
@@ -204,12 +204,12 @@ class Reasons:
         have = self._catalogue
         read_reasons(
             rows, items, seeds, trace, self._term_code, self._term_source, interest.seeds, interest.action,
-            interest.n_seeds, interest.hour, interest.region, have.category, have.brand,
+            interest.n_seeds, interest.hour, interest.region, have.category, have.brand, most,
             self._total, self._subject, self._out,
         )  # fmt: skip
         ready = self._ready
         said: list[list[Reason]] = []
-        for keys in self._out[:k].tolist():
+        for keys in self._out[:k, :most].tolist():
             reasons: list[Reason] = []
             for key in keys:
                 if key < 0:
