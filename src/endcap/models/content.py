@@ -44,6 +44,7 @@ MAIN = 32  # of them for the main directions, once fitted
 NEWEST = 3  # seeds that speak, if the query names no item itself
 EXACT_RECORDS = 20_000  # vectors up to which a search reads all
 TAIL = 0.25  # share of vectors outside of clusters from which on they are sorted in
+ROUNDING = 1e-6
 LIKE = 0.25  # cosines below say nothing
 
 
@@ -237,7 +238,9 @@ class ContentSource:
     def _put(self, vectors: ItemVectors, items: I4, units: F4) -> None:
         """Store what is not there already: most changes of a record are of its stock."""
         rows = vectors.known(items)
-        new = np.flatnonzero((rows < 0) | (vectors.unit[rows] != units).any(axis=1)) if vectors.n else slice(None)
+        new = np.arange(items.shape[0])
+        if vectors.n:
+            new = np.flatnonzero((rows < 0) | (np.abs(vectors.unit[rows] - units).max(axis=1) > ROUNDING))
         vectors.put(items[new], units[new])
         if vectors is self.vectors:
             self.nearest.changed(items[new], units[new])
