@@ -27,6 +27,7 @@ from endcap.errors import NotFound, StoreError
 from endcap.events.writer import Group, Writer
 from endcap.models.content import ContentModel
 from endcap.models.factors import Factors
+from endcap.preprocess.decode import RefusedRecord
 from endcap.preprocess.validate import validate
 from endcap.protocols import EventLog, Ranker, Refused
 from endcap.recommend import Recommender
@@ -141,7 +142,7 @@ class Engine:
                 refusals.append(checked)
             else:
                 taken.append(checked)
-        refused = [QuarantinedEvent(refusal, msgspec.json.encode(events[refusal.index]), now) for refusal in refusals]
+        refused = [RefusedRecord(refusal, msgspec.json.encode(events[refusal.index]), now) for refusal in refusals]
         return self.submit(taken, refused).result()
 
     def submit(self, events: Sequence[Event], refused: Sequence[Refused] = ()) -> Future[Ack]:
@@ -491,15 +492,3 @@ def as_logged(event: Event) -> Event:
     """The event as a replay will read it: ``price=8`` becomes 8.0, NaN becomes none. What is folded live is that."""
     logged: Event = msgspec.json.decode(msgspec.json.encode(event), type=Event)
     return logged
-
-
-@dataclass(frozen=True, slots=True)
-class QuarantinedEvent:
-    """An event that ``observe`` refused, for the quarantine."""
-
-    refusal: Refusal
-    raw: bytes
-    received_at: int
-
-
-__all__ = ["Engine", "Progress", "QuarantinedEvent", "Recovered", "Stored"]
