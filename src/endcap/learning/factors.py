@@ -5,7 +5,7 @@ replayed. A pair's weight is the sum of its actions' weights, faded by age, on a
 views are not ten times the interest); pairs whose sum is not positive (removed, disliked) drop out.
 
 Cost: ALS 64 dimensions, 800,000 pairs, 15 iterations: ~40 s on one core. One thread, fixed seed: the same state gives
-the same factors. Not for: explicit ratings, where missing means unknown (learning/ratings.py).
+the same factors. Not for: explicit ratings, where missing means unknown.
 """
 
 from __future__ import annotations
