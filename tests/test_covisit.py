@@ -63,9 +63,9 @@ def votes_of(trail: Trail, p: int, config: CovisitConfig) -> list[float]:
     """The four votes a -> b of pair ``p``; the way back has the first and the last of them."""
     first, then = ACTIONS[trail.earlier_action[p]], ACTIONS[trail.later_action[p]]
     gap, both = int(trail.gap_s[p]), first == then == "purchase"
-    close = 2.0 ** -(gap / config.pair_half_life_s)
+    close = 2.0 ** -(gap / config.pair_half_life_s) if gap > 0 else 2.0 / (1.0 + int(trail.distance[p]))
     close = close if close >= 2.0**-10 else 0.0
-    follows = trail.distance[p] == 1 and gap <= 1_800 and not (both and gap == 0)
+    follows = trail.distance[p] == 1 and gap <= 1_800
     led = (1.0 if first in ("cart_add", "wishlist_add", "share") else close) if then == "purchase" and not both else 0.0
     return [close, float(follows), led, float(both and gap <= config.buy_window_d * DAY_S)]
 
@@ -230,12 +230,12 @@ def test_a_cart_leads_to_a_purchase_whatever_the_pause_and_steps_need_a_session(
     assert weights(both.covisit, 4, START_S + 1)[3][NEXT] == 0.0
 
 
-def test_lines_of_one_order_are_bought_together_and_have_no_order() -> None:
+def test_lines_of_one_order_are_bought_together_and_the_nearer_ones_more_so() -> None:
     both = Both()
     both.fold([Row(START_S, 0, item, "purchase") for item in (1, 2, 3)])
     assert weights(both.covisit, 1, START_S) == {
-        2: pytest.approx([1, 0, 0, 1], rel=1e-5),
-        3: pytest.approx([1, 0, 0, 1], rel=1e-5),
+        2: pytest.approx([1, 1, 0, 1], rel=1e-5),
+        3: pytest.approx([2 / 3, 0, 0, 1], rel=1e-5),
     }
 
 

@@ -3,8 +3,10 @@
 Idea: each pair of the trail (an earlier item a, a later item b of one shopper) is a vote. Per item a bounded list of
 neighbours holds one row of four channels, so a pair costs one lookup per direction for all of them:
 
-* ``VIEW_VIEW`` both ways, 2^-(gap / pair half-life): touched close in time. Any two positive actions count.
-* ``NEXT`` a -> b, 1: b directly followed a within a session. Lines of one order have no order and do not count.
+* ``VIEW_VIEW`` both ways, 2^-(gap / pair half-life): touched close in time. Any two positive actions count. Where the
+  clock says nothing, between the lines of one order, the place does: 2 / (1 + steps apart).
+* ``NEXT`` a -> b, 1: b directly followed a within a session. Lines of an order count in the order in which they came:
+  baskets are filled shelf by shelf, and where the order means nothing the counts are merely thin.
 * ``TO_BUY`` a -> b: a was looked at, then b was bought. A carted a counts 1, a viewed one decays like VIEW_VIEW.
 * ``BUY_BUY`` both ways, 1: both bought within ``buy_window_d``.
 
@@ -215,13 +217,13 @@ def fold(
         a, b, gap = earlier[p], later[p], gap_s[p]
         bought = later_action[p] == PURCHASE
         both = bought and earlier_action[p] == PURCHASE
-        close = math.exp(-LN2 * gap / pair_half_life)
+        close = math.exp(-LN2 * gap / pair_half_life) if gap > 0 else 2.0 / (1.0 + distance[p])
         if trail_s[p] != when:  # the pairs of one interaction stand together
             when = int(np.int64(trail_s[p]))
             ref_s = when // QUANTUM_S * QUANTUM_S
             unit = math.exp(LN2 * (when - ref_s) / half_life)  # one vote now, as of ref_s
         v = unit * close if close >= NEGLIGIBLE else 0.0
-        n = unit if distance[p] == 1 and gap <= SESSION_S and not (both and gap == 0) else 0.0
+        n = unit if distance[p] == 1 and gap <= SESSION_S else 0.0
         t = 0.0
         if bought and not both:
             t = unit if ACTION_GROUP[earlier_action[p]] == WANTED else v
