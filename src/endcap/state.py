@@ -30,7 +30,7 @@ from endcap.preprocess.ids import Ids
 from endcap.protocols import Feature
 from endcap.types import Arrays, EventBatch, ItemChange, Stored, UserChange
 
-SCHEMA = "endcap-state-2"  # raise when the meaning or layout of any array changes: old snapshots are then rebuilt
+SCHEMA = "endcap-state-3"  # raise when the meaning or layout of any array changes: old snapshots are then rebuilt
 
 
 class State:
