@@ -123,6 +123,22 @@ class FactorsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     seed: int = 0  # of the random start; the same data and seed give the same factors
 
 
+class LearningConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The trained ranker (``endcap train``)."""
+
+    rewards: dict[str, float] = field(
+        default_factory=lambda: {"click": 1.0, "cart": 3.0, "purchase": 6.0}
+    )  # what each outcome is worth; an item's score is the expected sum
+    window_d: float = 28.0  # the newest days whose requests teach; at most half of the log
+    judged_share: float = 0.15  # newest part of the window that is not learned: it decides whether the ranker may serve
+    queries: int = 12_000  # most requests learned from, the newest
+    negatives: int = 48  # wrong candidates kept per request
+    trees: int = 100  # per objective
+    leaves: int = 16  # per tree, at most 32
+    learning_rate: float = 0.1  # smaller needs more trees
+    seed: int = 1  # the same log and seed give the same ranker
+
+
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A merchant's rule. ``items`` or ``filter`` say what it acts on."""
 
@@ -178,6 +194,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     session_knn: SessionKnnConfig = field(default_factory=SessionKnnConfig)
     user_knn: UserKnnConfig = field(default_factory=UserKnnConfig)
     factors: FactorsConfig = field(default_factory=FactorsConfig)
+    learning: LearningConfig = field(default_factory=LearningConfig)
     placements: dict[str, PlacementConfig] = field(default_factory=shop_placements)
     rules: list[Rule] = field(default_factory=list)
     static_items: list[str] = field(default_factory=list)  # the last resort: shown when nothing else is known

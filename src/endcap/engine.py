@@ -90,6 +90,7 @@ class Engine:
         new_state: Callable[[Config], State] = State,
     ) -> None:
         self.log = log
+        self.directory: Path | None = None  # where ``open`` found the log; trained models lie beside it
         self.config = config
         self.runtime = runtime
         self._snapshots = snapshots
@@ -121,7 +122,9 @@ class Engine:
         directory.mkdir(parents=True, exist_ok=True)
         log = SqliteLog(directory / "endcap.db", config.log.durability, runtime)
         snapshots = FileSnapshotter(directory / "snapshots", config.snapshot.keep, runtime)
-        return cls(log, config, runtime, snapshots, progress)
+        engine = cls(log, config, runtime, snapshots, progress)
+        engine.directory = directory
+        return engine
 
     # ------------------------------------------------------------ write
 
@@ -268,8 +271,8 @@ class Engine:
         """Names of the feature row's columns, in order: what a ranker of your own is given."""
         return self._recommender.rows.columns
 
-    def use_ranker(self, ranker: Ranker) -> None:
-        """Swap the ranker between two requests."""
+    def use_ranker(self, ranker: Ranker | None) -> None:
+        """Swap the ranker between two requests; None returns to the fixed weights."""
         with self._lock:
             self._recommender.use_ranker(ranker)
 

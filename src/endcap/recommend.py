@@ -138,9 +138,9 @@ class Recommender:
         """What scores candidates."""
         return self.scoring.ranker
 
-    def use_ranker(self, ranker: Ranker) -> None:
-        """Score with another ranker from the next query on."""
-        self.scoring = self.scoring_by(ranker)
+    def use_ranker(self, ranker: Ranker | None) -> None:
+        """Score with another ranker from the next query on; None = the fixed weights."""
+        self.scoring = self._fallback if ranker is None else self.scoring_by(ranker)
 
     def over(self, state: State) -> Recommender:
         """A read side of another state with the models of this one."""

@@ -63,9 +63,23 @@ def opened(directory: Path, config: Config) -> Iterator[Engine]:
     with progress_bar() as step:
         engine = Engine.open(directory, config, progress=step)
     try:
+        use_trained(engine, directory)
         yield engine
     finally:
         engine.close()
+
+
+def use_trained(engine: Engine, directory: Path) -> None:
+    """Score as the server of this directory would; a ranker that cannot be used is named, and left."""
+    from endcap.errors import EndcapError
+    from endcap.learning.store import ModelStore
+
+    store = ModelStore(directory)
+    try:
+        if number := store.serving():
+            engine.use_ranker(store.load(number, engine.columns))
+    except EndcapError as wrong:
+        note(f"the trained ranker is not used: {wrong.message}")
 
 
 def existing(directory: Path) -> Path:

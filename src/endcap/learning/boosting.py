@@ -59,29 +59,38 @@ class Boosting:
 def fit_heads(
     table: Table, columns: tuple[str, ...], objectives: tuple[str, ...], rewards: Mapping[str, float], how: Boosting
 ) -> list[Head]:
-    """A head per objective that has enough right answers. ``TooFewExamples`` when the first has not."""
+    """A head per objective that has enough right answers, in order. ``TooFewExamples`` when none has."""
+    if not len(table):
+        raise too_few(0, objectives[0])
     heads: list[Head] = []
     stacked: F8 | None = None
+    most = 0
     for k, objective in enumerate(objectives):
         label = table.labels[:, k]
         useful = positives_per_query(table, label) > 0
+        most = max(most, int(useful.sum()))
         if int(useful.sum()) < LEAST_QUERIES:
-            if k == 0:
-                raise TooFewExamples(
-                    f"{int(useful.sum())} queries with a right answer among their candidates for {objective!r}; "
-                    f"training needs {LEAST_QUERIES}: collect more events, or replay a longer window"
-                )
             continue
         rows = table.rows if stacked is None else np.column_stack([table.rows, stacked.astype(np.float32)])
         names = columns if stacked is None else (*columns, STACKED)
         keep = np.repeat(useful, table.sizes)
         model = grow(rows[keep], label[keep], table.sizes[useful], names, how)
-        raw = model.predict(rows[keep], raw_score=True, num_threads=how.threads)
-        slope, offset = calibrated(raw, label[keep])
+        raw = model.predict(rows, raw_score=True, num_threads=how.threads)
+        slope, offset = calibrated(raw, label)  # over all requests, so that a rare outcome stays improbable
         heads.append(Head(objective, model.model_to_string(num_iteration=-1), slope, offset, rewards[objective]))
-        if k == 0 and len(objectives) > 1:
+        if stacked is None and k + 1 < len(objectives):
             stacked = out_of_fold(table, label, useful, columns, how)
+    if not heads:
+        raise too_few(most, objectives[0])
     return heads
+
+
+def too_few(found: int, objective: str) -> TooFewExamples:
+    """There is nothing to grow trees on."""
+    return TooFewExamples(
+        f"{found} requests have a right answer ({objective!r} or further) among their candidates; training needs "
+        f"{LEAST_QUERIES}: collect more events, or set a longer learning.window_d"
+    )
 
 
 def grow(rows: F4, label: U1, sizes: I4, names: tuple[str, ...], how: Boosting) -> Any:

@@ -54,6 +54,10 @@ class RequestLog:
         """Something that happened to the server itself: start, drain, stop."""
         self._log.info(event, **more)
 
+    def said(self, event: str, message: str) -> None:
+        """An event with a sentence."""
+        self._log.info(event, message=message)
+
     def _room(self) -> bool:
         second = int(monotonic())
         if second != self._second:

@@ -26,6 +26,7 @@ from endcap.server.app import App
 from endcap.server.echo import BENCH_POLICY, BENCH_ROUTES
 from endcap.server.keys import KeyRing, first_keys
 from endcap.server.limits import BoundedProtocol, close_stalled
+from endcap.server.models import ModelWatch
 from endcap.server.requestlog import RequestLog
 from endcap.server.service import Service
 from endcap.server.warmup import warm_up
@@ -73,10 +74,11 @@ class Lifespan:
 
     def __init__(self, app: App, engine: Engine, connections: Callable[[], Any], progress: Progress) -> None:
         self.app = app
+        self.models = ModelWatch(engine, engine.directory, app.log.said) if engine.directory else None
         self.engine = engine
         self.progress = progress
         self._connections = connections
-        self._sweep: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -94,14 +96,17 @@ class Lifespan:
         warm_up(self.engine.config, self.progress)
         loop = asyncio.get_running_loop()
         self.engine.deliver_on(loop.call_soon_threadsafe)
-        self._sweep = loop.create_task(close_stalled(self._connections))
+        self._tasks.append(loop.create_task(close_stalled(self._connections)))
+        if self.models is not None:
+            self.models.look()
+            self._tasks.append(loop.create_task(self.models.run()))
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process: do not walk through it again
 
     async def stop(self) -> None:
         """Requests are done; finish what the log holds and release it."""
-        if self._sweep is not None:
-            self._sweep.cancel()
+        for task in self._tasks:
+            task.cancel()
         # Groups still come back to this loop, in order, while the close waits in its own thread.
         await asyncio.to_thread(self.engine.close)
 

@@ -10,6 +10,8 @@ import msgspec
 
 from endcap.config import Config, Rule
 from endcap.engine import Engine, Progress, silent
+from endcap.models.forest import feature_name
+from endcap.models.tree_ranker import Head, TreeRanker
 from endcap.runtime import Runtime, VirtualClock
 from endcap.stores.memory import MemoryLog
 from endcap.types import ActionName, Context, Interaction, Item, Query
@@ -44,10 +46,23 @@ def warm_up(config: Config, progress: Progress = silent) -> None:
                     )
                 )
             progress("warm-up", done + 3, steps)
+        shop.use_ranker(TreeRanker("warm-up", shop.columns, [Head("click", one_tree(shop.columns), 1.0, 0.0, 1.0)]))
+        shop.recommend(Query(user_id="u0", explain=True))
         shop.interest("u0")
         shop.findings(Query(user_id="u0"))
         shop.findings(Query(user_id="u0"), "i3")
         shop.similar_users("u0")
+
+
+def one_tree(columns: tuple[str, ...]) -> str:
+    """A model of two leaves in LightGBM's text: after it no trained ranker waits for the compiler."""
+    fields = {
+        "num_leaves": 2, "num_cat": 0, "split_feature": 0, "threshold": 0.5, "decision_type": 2, "left_child": -1,
+        "right_child": -2, "leaf_value": "0.1 0.2", "internal_value": 0.15, "is_linear": 0,
+    }  # fmt: skip
+    tree = "\n".join(f"{name}={value}" for name, value in fields.items())
+    names = " ".join(feature_name(column) for column in columns)
+    return f"tree\nversion=v4\nfeature_names={names}\n\nTree=0\n{tree}\n\nend of trees\n"
 
 
 def events() -> list[Interaction]:
