@@ -107,9 +107,18 @@ def test_the_trace_adds_up_and_blames_only_columns_that_split() -> None:
     rows = values(200, 6)
     forest = Forest(trained(rows, label_of(rows)).model_to_string(), COLUMNS)
     trace = forest.trace(rows)
-    assert trace.sum(axis=1) == pytest.approx(forest.score(rows), abs=1e-9)
+    assert forest.base + trace.sum(axis=1) == pytest.approx(forest.score(rows), abs=1e-9)
     assert (trace[:, COLUMNS.index("never_used")] == 0).all()
-    assert np.ptp(trace[:, -1]) == 0  # the part of no column is the same for all
+
+
+def test_the_trace_follows_each_path() -> None:
+    """One tree of two levels, by hand."""
+    rows = np.array([[x, y, 0, 0, 0] for x in (0.0, 1.0) for y in (0.0, 1.0)] * 30, np.float32)
+    label = rows[:, 0] * 4 + rows[:, 0] * rows[:, 1] * 2
+    model = trained(rows, label, 1, num_leaves=4, learning_rate=1.0, boost_from_average=False, lambda_l2=0.0)
+    trace = Forest(model.model_to_string(), COLUMNS).trace(rows[:4])
+    assert trace[:, 0].tolist() == pytest.approx([-2.5, -2.5, 2.5, 2.5], abs=1e-5)  # mean 2.5, then 0 or 5
+    assert trace[:, 1].tolist() == pytest.approx([0.0, 0.0, -1.0, 1.0], abs=1e-5)
 
 
 def test_a_model_of_one_leaf_is_a_constant() -> None:

@@ -16,16 +16,53 @@ Cost: one forest kernel per objective (models/forest.py). Not for: objectives th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
 from endcap.errors import ArtifactError
 from endcap.models.forest import Forest
 from endcap.types import F4, F8
 
 STACKED = "stacked_click"
+FURTHEST = 60.0  # of the logistic curve's argument
+
+
+@njit(cache=True, nogil=True)
+def worth(raw: float, slope: float, offset: float, reward: float) -> float:
+    """The expected reward behind a raw score."""
+    return reward / (1.0 + math.exp(-min(FURTHEST, max(-FURTHEST, slope * raw + offset))))
+
+
+@njit(cache=True, nogil=True)
+def add_worth(raw: F8, slope: float, offset: float, reward: float, total: F4) -> None:
+    """total[r] += the expected reward behind raw[r]."""
+    for r in range(raw.shape[0]):
+        total[r] += worth(raw[r], slope, offset, reward)
+
+
+@njit(cache=True, nogil=True)
+def add_moves(moves: F8, base: float, slope: float, offset: float, reward: float, out: F4) -> F8:
+    """Add an objective's moves [n, m], scaled to expected reward, to ``out`` [n, >= m]; its last column takes the rest.
+
+    Returns the raw scores.
+    """
+    raw = np.empty(moves.shape[0])
+    least = worth(base, slope, offset, reward)
+    for r in range(moves.shape[0]):
+        moved = 0.0
+        for c in range(moves.shape[1]):
+            moved += moves[r, c]
+        raw[r] = base + moved
+        change = worth(raw[r], slope, offset, reward) - least
+        scale = change / moved if abs(moved) > 1e-12 else 0.0
+        for c in range(moves.shape[1]):
+            out[r, c] += moves[r, c] * scale
+        out[r, out.shape[1] - 1] += least + (change if scale == 0.0 else 0.0)
+    return raw
 
 
 class Head(NamedTuple):
@@ -64,13 +101,16 @@ class TreeRanker:
 
     def score(self, rows: F4) -> F4:
         """rows [n, columns] -> expected reward [n]."""
-        first = self._forests[0].score(rows)
-        total = self._worth(0, first)
-        if len(self._forests) > 1:
-            wide = self._widened(rows, first)
-            for k in range(1, len(self._forests)):
-                total += self._worth(k, self._forests[k].score(wide))
-        return total.astype(np.float32)
+        total = np.zeros(rows.shape[0], np.float32)
+        raw = wide = None
+        for head, forest in zip(self._heads, self._forests, strict=True):
+            if raw is None:
+                raw = forest.score(rows)
+                add_worth(raw, head.slope, head.offset, head.reward, total)
+            else:
+                wide = self._widened(rows, raw) if wide is None else wide
+                add_worth(forest.score(wide), head.slope, head.offset, head.reward, total)
+        return total
 
     def trace(self, rows: F4) -> F4:
         """rows [n, columns] -> each column's part of the score, and that of no column ("base"); sums are the scores.
@@ -78,26 +118,14 @@ class TreeRanker:
         Along a row's path through a tree each split moves the score; the move is the split column's. An objective's
         moves are scaled to what they change in expected reward.
         """
-        n, width = rows.shape
-        out = np.zeros((n, width + 2))
-        wide = rows
-        for k, forest in enumerate(self._forests):
-            parts = forest.trace(wide)
-            raw, base = parts.sum(axis=1), parts[:, -1]
-            moved = raw - base
-            least = self._worth(k, base)
-            change = self._worth(k, raw) - least
-            scale = np.divide(change, moved, out=np.zeros(n), where=np.abs(moved) > 1e-12)
-            out[:, : parts.shape[1] - 1] += parts[:, :-1] * scale[:, None]
-            out[:, -1] += least + np.where(scale == 0.0, change, 0.0)
-            if k == 0:
+        out = np.zeros((rows.shape[0], rows.shape[1] + 2), np.float32)
+        wide = None
+        for head, forest in zip(self._heads, self._forests, strict=True):
+            moves = forest.trace(rows if wide is None else wide)
+            raw = add_moves(moves, forest.base, head.slope, head.offset, head.reward, out)
+            if wide is None and len(self._heads) > 1:
                 wide = self._widened(rows, raw)
-        return out.astype(np.float32)
-
-    def _worth(self, k: int, raw: F8) -> F8:
-        head = self._heads[k]
-        worth: F8 = head.reward / (1.0 + np.exp(-np.clip(head.slope * raw + head.offset, -60.0, 60.0)))
-        return worth
+        return out
 
     def _widened(self, rows: F4, stacked: F8) -> F4:
         n = rows.shape[0]
