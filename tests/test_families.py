@@ -267,6 +267,15 @@ def test_the_trail_knows_returns_and_repeated_purchases(stream: list[Row]) -> No
     assert got == again_twin(stream)
 
 
+def stirring(stream: list[Row]) -> list[Row]:
+    """Rows that are somebody's positive interaction with an item."""
+    return [
+        row
+        for row in stream
+        if row.user >= 0 and row.item >= 0 and not row.flags & UNCLEAN and ACTION_WEIGHT[ACTION_CODE[row.action]] > 0
+    ]
+
+
 @at_leisure
 @given(rows, st.integers(0, 2_000_000))
 def test_rhythm_s_rates_are_shares_of_what_happened(stream: list[Row], later: int) -> None:
@@ -297,6 +306,8 @@ def test_rhythm_s_rates_are_shares_of_what_happened(stream: list[Row], later: in
     assert out[:, 0] == pytest.approx((returns + 2.0) / (events + 10.0), rel=1e-3)
     assert out[:, 1] == pytest.approx((agains + 1.0) / (events + 10.0), rel=1e-3)
     assert out[:, 2] == pytest.approx((rebuys + 1.0) / (buys + 10.0), rel=1e-3)
+    last = [max([row.at_s for row in stirring(kept) if row.item == item], default=0) for item in range(N_ITEMS)]
+    assert out[:, 8] == pytest.approx(np.log1p(t_s - np.array(last)), rel=1e-4, abs=1e-4)
     assert out[:, 4] == pytest.approx(np.where(shown > 0, (events + 0.5) / (shown + 10.0), 0.05), rel=1e-3)
 
 

@@ -5,9 +5,10 @@ month. Per item, decayed counts say which: interactions, those by a shopper who 
 directly followed themselves, purchases, repeated purchases with the time between them, impressions. Counts of days give
 how even the demand is.
 
-Layout: ``sums`` float32 [items, N_SUMS] as of ``at_s`` uint32, half-life 14 days; ``day`` int32 (number of the running
-day), ``today`` float32, and ``daily`` float32 [items, 2], running means of a day's count and of its square over about
-ten days. Cost: 52 bytes per item; ~20 ns per event, ~2 us per 150 rows. Late events add at their own, smaller worth.
+Layout: one row per item: ``sums`` float32 [N_SUMS] as of ``at_s`` uint32, half-life 14 days; ``last_s`` uint32; ``day``
+int32 (number of the running day), ``today`` float32, and ``daily`` float32 [2], running means of a day's count and of
+its square over about ten days. Cost: 52 bytes per item; ~20 ns per event, ~2 us per 150 rows. Late events add at their
+own, smaller worth.
 
 Columns (float32): see ``COLUMNS``; features 7, 8, 24 (the part that needs impressions) and 26 to 28 of the usual sets.
 Not for: counts that must add up.
@@ -16,10 +17,11 @@ Not for: counts that must add up.
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from endcap.blocks import Blocks, grown
 from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I2, I4, I8, U1, U4, UNCLEAN, Arrays, EventBatch
@@ -33,8 +35,14 @@ COLUMNS: tuple[str, ...] = (
     "day_spread",  # standard deviation of a day's count / (its mean + 1)
     "item_age",  # log(1 + hours since first seen or published)
     "neighbours",  # items it is seen together with, as far as the list goes, 0..1
+    "quiet",  # log(1 + seconds since anybody's last interaction with it)
 )
 EVENTS, RETURNS, AGAINS, BUYS, REBUYS, GAPS, SHOWN, N_SUMS = range(8)
+# One item's numbers stand side by side: a random item costs one cache miss, not six.
+ROW = np.dtype([
+    ("sums", np.float32, (N_SUMS,)), ("daily", np.float32, (2,)), ("today", np.float32), ("at_s", np.uint32),
+    ("last_s", np.uint32), ("day", np.int32),
+])  # fmt: skip
 HALF_LIFE_S = 1_209_600.0
 DAY_S = 86_400
 KEEP = 0.9  # of the running means per day
@@ -82,7 +90,7 @@ def turn_day(i: int, now: int, day: I4, today: F4, daily: F4) -> None:
 @njit(cache=True, nogil=True)
 def fold(
     ts: I8, user: I4, item: I4, action: I1, flags: U1, again_s: I4, again_step: I2, rebuy_s: I4,
-    sums: F4, at_s: U4, day: I4, today: F4, daily: F4,
+    sums: F4, at_s: U4, last_s: U4, day: I4, today: F4, daily: F4,
 ) -> None:  # fmt: skip
     """Fold a batch."""
     for e in range(ts.shape[0]):
@@ -103,6 +111,7 @@ def fold(
         if shown:
             sums[i, SHOWN] += one
             continue
+        last_s[i] = max(t, np.int64(last_s[i]))
         turn_day(i, t // DAY_S, day, today, daily)
         today[i] += 1.0
         sums[i, EVENTS] += one
@@ -125,7 +134,7 @@ def rate(part: float, whole: float, usual: float) -> float:
 
 @njit(cache=True, nogil=True)
 def read_rhythm(
-    items: I4, t_s: int, bought_age: F4, sums: F4, at_s: U4, day: I4, today: F4, daily: F4,
+    items: I4, t_s: int, bought_age: F4, sums: F4, at_s: U4, last_s: U4, daily: F4,
     published_ms: I8, first_seen_s: U4, length: I4, max_cap: int, out: F4,
 ) -> None:  # fmt: skip
     """out[r] = the columns of items[r]. ``bought_age`` [n]: log(1 + days since this shopper bought it), -1 = never."""
@@ -145,54 +154,52 @@ def read_rhythm(
         born_s = published_ms[i] // 1000 if published_ms[i] > 0 else np.int64(first_seen_s[i])
         out[r, 6] = math.log1p(max(0, t_s - born_s) / 3_600.0) if born_s > 0 else 0.0
         out[r, 7] = length[i] / max_cap
+        out[r, 8] = math.log1p(max(0, t_s - int(np.int64(last_s[i]))))
 
 
 class Rhythm:
     """Both halves."""
 
-    __slots__ = ("_at_s", "_daily", "_day", "_sums", "_today")
+    __slots__ = ("_at_s", "_daily", "_day", "_last_s", "_rows", "_sums", "_today")
 
     def __init__(self) -> None:
-        self._sums: F4 = np.zeros((0, N_SUMS), np.float32)
-        self._at_s: U4 = np.zeros(0, np.uint32)
-        self._day: I4 = np.zeros(0, np.int32)
-        self._today: F4 = np.zeros(0, np.float32)
-        self._daily: F4 = np.zeros((0, 2), np.float32)
+        self._hold(np.zeros(0, ROW))
+
+    def _hold(self, rows: NDArray[Any]) -> None:
+        self._rows = rows
+        self._sums: F4 = rows["sums"]
+        self._daily: F4 = rows["daily"]
+        self._today: F4 = rows["today"]
+        self._at_s: U4 = rows["at_s"]
+        self._last_s: U4 = rows["last_s"]
+        self._day: I4 = rows["day"]
 
     def fold(self, batch: EventBatch, trail: Trail) -> None:
         """Learn from a clean batch and the trail that ``Histories`` made of it."""
         fold(
             batch.ts, batch.user, batch.item, batch.action, batch.flags, trail.again_s, trail.again_step, trail.rebuy_s,
-            self._sums, self._at_s, self._day, self._today, self._daily,
+            self._sums, self._at_s, self._last_s, self._day, self._today, self._daily,
         )  # fmt: skip
 
     def read(self, items: I4, t_s: int, bought_age: F4, shelves: Shelves, lists: Blocks, out: F4) -> None:
         """Fill ``out`` [n, len(COLUMNS)]. ``lists``: the blocks of the co-visitation counts, by item."""
         read_rhythm(
-            items, t_s, bought_age, self._sums, self._at_s, self._day, self._today, self._daily,
+            items, t_s, bought_age, self._sums, self._at_s, self._last_s, self._daily,
             shelves.published_ms, shelves.first_seen_s, lists.length, lists.max_cap, out,
         )  # fmt: skip
 
     def grow(self, _n_users: int, n_items: int) -> None:
         """Make room for dense ids below these."""
-        self._sums, self._at_s = grown(self._sums, n_items, 0), grown(self._at_s, n_items, 0)
-        self._day, self._today = grown(self._day, n_items, 0), grown(self._today, n_items, 0)
-        self._daily = grown(self._daily, n_items, 0)
+        if n_items > self._rows.shape[0]:
+            self._hold(grown(self._rows, n_items, np.zeros((), ROW)))
 
     def arrays(self, _n_users: int, n_items: int) -> Arrays:
         """The state as named arrays."""
-        return {
-            "sums": self._sums[:n_items],
-            "at_s": self._at_s[:n_items],
-            "day": self._day[:n_items],
-            "today": self._today[:n_items],
-            "daily": self._daily[:n_items],
-        }
+        return {name: self._rows[name][:n_items] for name in ROW.names or ()}
 
     def load(self, arrays: Arrays) -> None:
         """The inverse of ``arrays``."""
-        self._sums = np.array(arrays["sums"], np.float32)
-        self._at_s = np.array(arrays["at_s"], np.uint32)
-        self._day = np.array(arrays["day"], np.int32)
-        self._today = np.array(arrays["today"], np.float32)
-        self._daily = np.array(arrays["daily"], np.float32)
+        rows = np.zeros(arrays["at_s"].shape[0], ROW)
+        for name in ROW.names or ():
+            rows[name] = arrays[name]
+        self._hold(rows)

@@ -32,6 +32,7 @@ from endcap.errors import ArtifactError
 from endcap.types import F4, F8, I4, U4
 
 MAX_LEAVES = 32
+LANES = 16  # rows are tested in multiples of this
 BLOCK = 64  # rows tested at once: their used columns stay in the first-level cache
 ALL_BITS = 0xFFFFFFFF
 DE_BRUIJN = 0x077CB531  # its 32 windows of 5 bits are all different
@@ -50,18 +51,19 @@ def turn(rows: F4, first: int, n: int, used: I4, block: F4) -> None:
 
 
 @njit(cache=True, nogil=True)
-def descend(t: int, block: F4, column: I4, threshold: F4, keep: U4, begin: I4, alive: U4) -> None:
-    """Per row of the block: the bits of the leaves of tree ``t`` that no test on the way rules out."""
+def descend(t: int, n: int, block: F4, column: I4, threshold: F4, keep: U4, begin: I4, alive: U4) -> None:
+    """Per row of the block (the first n, or some more): the bits of the leaves of tree ``t`` that no test rules out."""
     full = np.uint32(ALL_BITS)
-    for r in range(BLOCK):
+    width = min(BLOCK, (n + LANES - 1) & -LANES)  # whole vectors: no loop for the rest
+    for r in range(width):
         alive[r] = full
     for k in range(begin[t, 0], begin[t, 1]):
         x, limit, left = block[column[k]], threshold[k], keep[k]
-        for r in range(BLOCK):
+        for r in range(width):
             alive[r] &= left if x[r] > limit else full
     for k in range(begin[t, 1], begin[t, 2]):
         x, limit, left = block[column[k]], threshold[k], keep[k]
-        for r in range(BLOCK):
+        for r in range(width):
             alive[r] &= full if x[r] <= limit else left
 
 
@@ -83,7 +85,7 @@ def score_rows(
         sums = out[first : first + n]
         sums[:] = 0.0
         for t in range(begin.shape[0]):
-            descend(t, block, column, threshold, keep, begin, alive)
+            descend(t, n, block, column, threshold, keep, begin, alive)
             leaves = value[t]
             for r in range(n):
                 sums[r] += leaves[place(alive[r])]
@@ -99,7 +101,7 @@ def trace_rows(
         n = min(BLOCK, rows.shape[0] - first)
         turn(rows, first, n, used, block)
         for t in range(begin.shape[0]):
-            descend(t, block, column, threshold, keep, begin, alive)
+            descend(t, n, block, column, threshold, keep, begin, alive)
             for r in range(n):
                 leaf = np.uint64(t * MAX_LEAVES) + place(alive[r])
                 for k in range(path_begin[leaf, 0], path_begin[leaf, 1]):
