@@ -104,19 +104,19 @@ class Recommender:
         self.interests = InterestReader(
             state.histories, state.cleaner, state.catalogue, config.interest, config.clean.session_gap_s
         )
-        self.popular = PopularSource(state.counters.tops)
+        self.popular = PopularSource(state.counters.tops, state.met)
         self.factors: FactorsSource = learned.factors if learned else FactorsSource()
         self.content: ContentSource = learned.content if learned else ContentSource(state.catalogue)
         self.sources: dict[str, Source] = {
             "history": HistorySource(),
-            "covisit": CovisitSource(state.covisit),
-            "bought_together": BoughtTogetherSource(state.covisit),
+            "covisit": CovisitSource(state.covisit, state.met),
+            "bought_together": BoughtTogetherSource(state.covisit, state.met),
             "session_knn": state.sessions,
             "user_knn": state.neighbours,
             "popular": self.popular,
             "factors": self.factors,
             "content": self.content,
-            "trending": TrendingSource(state.counters.tops),
+            "trending": TrendingSource(state.counters.tops, state.met),
         }
         self.candidates = Candidates(SOURCES)
         self.rows = Rows(SOURCES, state, Likeness(self.factors.vectors, self.content.vectors))
@@ -218,11 +218,14 @@ class Recommender:
         """Score what was retrieved, compose, check once more, and say how it came about."""
         n_rows, placement = len(self.candidates), ask.placement
         items = self.candidates.items[:n_rows]
-        keep = self.guard.allow(items).copy()
+        keep = self.guard.allow(items)
         scores, rows = self.score(ask, items, self.candidates.score[:n_rows])
-        promoted = np.zeros(n_rows, np.uint8)
-        ask.rules.scale(items, scores, promoted)
-        pins = ask.rules.pins()
+        promoted: U1 | None = None
+        pins: list[tuple[int, int]] = []
+        if ask.rules.rules:
+            promoted = np.zeros(n_rows, np.uint8)
+            ask.rules.scale(items, scores, promoted)
+            pins = ask.rules.pins()
 
         def compose(may: U1) -> I4:
             return self.composer.compose(
@@ -231,7 +234,7 @@ class Recommender:
                 pins=pins,
             )  # fmt: skip
 
-        chosen = fill(self.guard, items, keep, ask.n, compose).copy()
+        chosen = fill(self.guard, items, keep, ask.n, compose)
         if self.composer.n_nonfinite:
             ask.degraded.append(f"scores_not_finite:{self.composer.n_nonfinite}")
         pinned = {item for _, item in pins}
@@ -300,26 +303,22 @@ class Recommender:
     # ------------------------------------------------------------ the answer
 
     def slate(
-        self, ask: Ask, chosen: I4, items: I4, scores: F4, rows: F4, promoted: U1, pinned: set[int], request_id: str
-    ) -> Slate:
+        self, ask: Ask, chosen: I4, items: I4, scores: F4, rows: F4, promoted: U1 | None, pinned: set[int],
+        request_id: str,
+    ) -> Slate:  # fmt: skip
         """Records for people and programs from the rows that were chosen."""
-        query, name_of = ask.query, self.state.items.name
+        query, names = ask.query, self.state.items
         rung, strategy = self.rung(ask, chosen.shape[0])
         scoring = ask.scoring
         trace = scoring.ranker.trace(rows[chosen])
         placed_ids = items[chosen].tolist()
         reasons = scoring.reasons.explain(
-            ask.interest, chosen, items, self.candidates.seeds, trace, name_of,
+            ask.interest, chosen, items, self.candidates.seeds, trace, names.name,
             most=MOST if query.explain else 1,
             pinned=np.array([item in pinned for item in placed_ids], np.uint8) if pinned else None,
-            promoted=promoted[chosen] if promoted.any() else None,
+            promoted=None if promoted is None else promoted[chosen],
         )  # fmt: skip
-        placed = [
-            Placed(name_of(item), score, why, sources)
-            for item, score, why, sources in zip(
-                placed_ids, scores[chosen].tolist(), reasons, self.sources_of(chosen), strict=True
-            )
-        ]
+        placed = list(map(Placed, names.names(placed_ids), scores[chosen].tolist(), reasons, self.sources_of(chosen)))
         if query.explain:
             placed = self.with_trace(placed, trace, scoring.ranker.terms)
         return Slate(
@@ -339,13 +338,11 @@ class Recommender:
 
     def sources_of(self, chosen: I4) -> list[list[str]]:
         """Names of the sources that proposed each chosen row."""
-        return [self._names(bits) for bits in self.candidates.proposers(chosen)]
-
-    def _names(self, bits: int) -> list[str]:
-        names = self._source_names.get(bits)
-        if names is None:
-            names = self._source_names[bits] = [name for k, name in enumerate(SOURCES) if bits >> k & 1]
-        return names
+        known, proposers = self._source_names, self.candidates.proposers(chosen)
+        for bits in proposers:
+            if bits not in known:
+                known[bits] = [name for k, name in enumerate(SOURCES) if bits >> k & 1]
+        return [known[bits] for bits in proposers]
 
     def with_trace(self, placed: list[Placed], trace: F4, terms: tuple[str, ...]) -> list[Placed]:
         """The same items with every term of their score."""

@@ -28,6 +28,7 @@ from endcap.preprocess.clean import Cleaner
 from endcap.preprocess.identity import Identity
 from endcap.preprocess.ids import Ids
 from endcap.protocols import Feature
+from endcap.topn import RowMap
 from endcap.types import Arrays, EventBatch, ItemChange, Stored, UserChange
 
 SCHEMA = "endcap-state-3"  # raise when the meaning or layout of any array changes: old snapshots are then rebuilt
@@ -49,8 +50,9 @@ class State:
         self.covisit = Covisit(config.covisit)
         self.rhythm = Rhythm()
         self.exposure = Exposure()
-        self.sessions = SessionKnn(config.session_knn)
-        self.neighbours = UserKnn(config.user_knn, self.histories)
+        self.met = RowMap()  # scratch that all sources share: they meet the same items, one after the other
+        self.sessions = SessionKnn(config.session_knn, self.met)
+        self.neighbours = UserKnn(config.user_knn, self.histories, self.met)
         self._room_users = 0
         self._room_items = 0
 

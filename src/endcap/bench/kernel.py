@@ -6,8 +6,9 @@ people's work on the machine hits all of them alike. Each query asks for another
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,13 +19,15 @@ from endcap.bench.timed import Timed
 from endcap.candidates import Candidates
 from endcap.config import Config
 from endcap.engine import Engine
+from endcap.protocols import Ranker
 from endcap.recommend import Recommender
 from endcap.runtime import Runtime
+from endcap.slate.reasons import Reasons
 from endcap.stores.memory import MemoryLog
 from endcap.types import Query
 
 N = 24
-PARTS = ("interests", "rows", "ranker", "composer", "guard", "reasons")
+PARTS = ("interests", "rows", "composer", "guard")
 KNN_SESSIONS, KNN_ITEMS, KNN_TOP = 1_000_000, 500_000, 21
 ROUNDS = 5
 
@@ -54,6 +57,11 @@ def stage_costs(engine: Engine, users: list[str]) -> dict[str, float]:
     parts = {name: Timed(getattr(recommender, name)) for name in PARTS}
     for name, part in parts.items():
         setattr(recommender, name, part)
+    scoring = recommender.scoring
+    parts |= {"ranker": Timed(scoring.ranker), "reasons": Timed(scoring.reasons)}
+    recommender.scoring = replace(
+        scoring, ranker=cast(Ranker, parts["ranker"]), reasons=cast(Reasons, parts["reasons"])
+    )
     sources = {name: Timed(source) for name, source in recommender.sources.items()}
     recommender.sources.update(sources)
     now = engine.runtime.now()

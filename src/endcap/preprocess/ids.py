@@ -51,6 +51,11 @@ class Ids:
             raise IndexError(f"no key has the number {number}; numbers start at 0")
         return self._names[number]
 
+    def names(self, numbers: list[int]) -> list[str]:
+        """The keys of numbers that were given out."""
+        held = self._names
+        return [held[number] for number in numbers]
+
     def arrays(self) -> Arrays:
         """``bytes`` uint8: all keys encoded, ``ends`` int64 [n]: where each one ends."""
         packed, ends = self._packed, self._ends

@@ -85,6 +85,7 @@ class Guard:
         self._stamp: I4 = np.zeros(0, np.int32)
         self._generation = 0
         self._ok: U1 = np.zeros(1024, np.uint8)
+        self._still: U1 = np.zeros(256, np.uint8)
         self._positions: I4 = np.zeros(256, np.int32)
         self._t_ms = 0
         self._allow_adult = False
@@ -119,9 +120,10 @@ class Guard:
 
     def allow(self, items: I4) -> U1:
         """1 = may be shown, one entry per entry of ``items`` [m]: a view that the next call overwrites."""
-        if items.shape[0] > self._ok.shape[0]:
-            self._ok = grown(self._ok, items.shape[0], 0)
-        out = self._ok[: items.shape[0]]
+        self._ok = grown(self._ok, items.shape[0], 0)
+        return self._decide(items, self._ok[: items.shape[0]])
+
+    def _decide(self, items: I4, out: U1) -> U1:
         have = self._catalogue
         allowed(
             items, self._t_ms, self._allow_adult, have.sellable, have.adult, have.published_ms, have.expires_ms,
@@ -132,10 +134,14 @@ class Guard:
         return out
 
     def last(self, items: I4, n: int) -> I4:
-        """The positions in ``items`` [k] that stay: allowed, each item once, in order, at most ``n``: a view."""
-        if n > self._positions.shape[0]:
-            self._positions = grown(self._positions, n, 0)
-        return self._positions[: distinct(items, self.allow(items), n, self._positions)]
+        """The positions in ``items`` [k] that stay: allowed, each item once, in order, at most ``n``: a view.
+
+        What ``allow`` gave before stays as it is.
+        """
+        self._positions = grown(self._positions, n, 0)
+        self._still = grown(self._still, items.shape[0], 0)
+        still = self._decide(items, self._still[: items.shape[0]])
+        return self._positions[: distinct(items, still, n, self._positions)]
 
 
 def fill(guard: Guard, items: I4, keep: U1, n: int, compose: Callable[[U1], I4]) -> I4:
@@ -143,7 +149,7 @@ def fill(guard: Guard, items: I4, keep: U1, n: int, compose: Callable[[U1], I4])
 
     ``compose`` turns a mask over the candidate rows ``items`` [m] into ordered rows. ``keep`` [m] is not changed.
     """
-    may = keep.copy()
+    may = keep
     while True:
         rows = compose(may)
         stays = guard.last(items[rows], n)
@@ -151,4 +157,5 @@ def fill(guard: Guard, items: I4, keep: U1, n: int, compose: Callable[[U1], I4])
             return rows
         gone = np.ones(rows.shape[0], np.bool_)
         gone[stays] = False
+        may = may.copy()
         may[rows[gone]] = 0

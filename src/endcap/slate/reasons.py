@@ -39,6 +39,7 @@ POPULAR_IN_CATEGORY, POPULAR_HERE = CODE["popular_in_category"], CODE["popular_h
 POPULAR_AT_THIS_HOUR = CODE["popular_at_this_hour"]
 SHARE_BITS, SUBJECT_BITS = 7, 32  # of a reason's key
 READY = 32_768  # reasons kept for reuse
+NONE = -1  # key of no further reason
 CART_ADD = ACTION_CODE["cart_add"]
 
 # Which reason a ranker's term stands for. A term that is not here (price fit, fatigue) changes scores silently.
@@ -164,7 +165,7 @@ def read_reasons(
                 if total[code] > total[best]:
                     best = code
             if total[best] <= 0.0 or (place > 0 and total[best] < LEAST_SHARE * whole):
-                out[k, place] = -1
+                out[k, place:] = NONE
                 break
             percent = int(100.0 * total[best] / whole + 0.5)
             out[k, place] = ((best << SHARE_BITS | percent) << SUBJECT_BITS) | (subject[best] + 1)
@@ -185,7 +186,7 @@ class Reasons:
         self._term_source: I1 = np.array(
             [sources.index(t[4:]) if t.startswith("src:") and t[4:] in sources else -1 for t in terms], np.int8
         )
-        self._ready: dict[int, Reason] = {}
+        self._ready: dict[int, list[Reason]] = {NONE: []}  # by key, alone in a list that is never changed
         self._total: F8 = np.zeros(len(CODES))
         self._subject: I4 = np.zeros(len(CODES), np.int32)
         self._out: I8 = np.zeros((64, MOST), np.int64)
@@ -207,22 +208,24 @@ class Reasons:
             interest.n_seeds, interest.hour, interest.region, have.category, have.brand, most,
             self._total, self._subject, self._out,
         )  # fmt: skip
-        ready = self._ready
-        said: list[list[Reason]] = []
-        for keys in self._out[:k, :most].tolist():
-            reasons: list[Reason] = []
-            for key in keys:
-                if key < 0:
-                    break
-                reasons.append(ready.get(key) or self._make(key, item_name))
-            said.append(reasons)
+        ready, told = self._ready, self._out[:k, :most]
+        if len(ready) > READY:
+            ready.clear()
+            ready[NONE] = []
+        for key in told.ravel().tolist():
+            if key not in ready:
+                self._make(key, item_name)
+        if most == 1:
+            said = [ready[key] for key in told[:, 0].tolist()]
+        else:
+            said = [[reason for key in keys for reason in ready[key]] for keys in told.tolist()]
         for flags, name in ((promoted, "promoted"), (pinned, "pinned")):
             if flags is not None:
                 for place in np.flatnonzero(flags).tolist():
                     said[place] = [Reason(name), *said[place]][:MOST]
         return said
 
-    def _make(self, key: int, item_name: Callable[[int], str]) -> Reason:
+    def _make(self, key: int, item_name: Callable[[int], str]) -> None:
         """The record of a key, kept for the next slate that says the same."""
         code, percent, subject = unpacked(key)
         item_id = value = None
@@ -237,10 +240,7 @@ class Reasons:
                 value = self._region_name(subject) if self._region_name else None
             else:
                 item_id = item_name(subject)
-        if len(self._ready) >= READY:
-            self._ready.clear()
-        made = self._ready[key] = Reason(CODES[code], percent / 100, item_id, value)
-        return made
+        self._ready[key] = [Reason(CODES[code], percent / 100, item_id, value)]
 
 
 def unpacked(key: int) -> tuple[int, int, int]:
