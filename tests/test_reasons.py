@@ -115,8 +115,8 @@ def test_reasons_kept_for_reuse_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     for percent in range(10, 90):
         trace = np.array([[0, percent, 0, 0, 0, 0, 100 - percent]], np.float32)
         got = few.explain(interest([]), dense(0), dense(0), np.full((1, 3), -1, np.int32), trace, str)
-        assert got == [[Reason("viewed_together", percent / 100)]]
-        assert len(few._ready) <= 4
+        assert got == [[Reason("viewed_together", int(percent / 5 + 0.5) * 5 / 100)]]
+        assert len(few._ready) <= 4 + 1 + MOST  # what the running answer needs comes on top
 
 
 @settings(max_examples=200, deadline=None)
@@ -137,7 +137,7 @@ def test_the_kernel_equals_adding_up_by_hand(parts: list[list[int]]) -> None:
         ranked = sorted(sums.items(), key=lambda one: (-one[1], CODES.index(one[0])))
         wanted = [one for k, one in enumerate(ranked[:MOST]) if k == 0 or one[1] >= LEAST_SHARE * whole]
         assert [reason.code for reason in reasons] == [code for code, _ in wanted]
-        assert [reason.share for reason in reasons] == pytest.approx([s / whole for _, s in wanted], abs=6e-3)
+        assert [reason.share for reason in reasons] == pytest.approx([s / whole for _, s in wanted], abs=0.026)
 
 
 def test_every_code_has_a_sentence_with_and_without_names() -> None:

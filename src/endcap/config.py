@@ -170,7 +170,7 @@ def shop_placements() -> dict[str, PlacementConfig]:
     """The surfaces of a shop."""
     return {
         "home": PlacementConfig(
-            sources=["history", "covisit", "session_knn", "popular", "trending"], n=12, category_cap=4
+            sources=["history", "covisit", "session_knn", "popular", "trending"], n=12, category_cap=4, candidates=36
         ),
         "product": PlacementConfig(sources=["covisit", "session_knn", "popular"], seen="keep", diversity=0.15),
         "similar": PlacementConfig(sources=["covisit", "session_knn"], diversity=0.0),

@@ -305,7 +305,8 @@ class Query(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Reason(Struct, frozen=True, omit_defaults=True):
-    """Why an item is on the slate, taken from its score trace. ``share`` is the part of the score it explains."""
+    """Why an item is on the slate, taken from its score trace. ``share`` is the part of the score it explains,
+    to the next 0.05."""
 
     code: str  # viewed_together, bought_together, session_like_yours, shoppers_like_you, your_history, ...
     share: float = 0.0

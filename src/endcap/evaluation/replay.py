@@ -106,7 +106,7 @@ def evaluation_config(config: Config, plan: Plan, without: frozenset[str] = froz
     """
     given = config.placements.get(PLACEMENT)
     if given is None:
-        given = PlacementConfig(sources=list(SOURCES), diversity=0.0, candidates=config.placements["home"].candidates)
+        given = PlacementConfig(sources=list(SOURCES), diversity=0.0)
     sources = [name for name in given.sources if name not in without]
     placement = structs.replace(given, sources=sources, n=DEPTH, seen=plan.seen)
     return structs.replace(config, placements={**config.placements, PLACEMENT: placement})

@@ -5,8 +5,9 @@ popularity columns, say) are added up under one code; the largest become the ite
 score they explain. A term that came from a source also knows which of the shopper's own items it started from.
 Nothing is made up for show: no contribution, no reason.
 
-Layout: a kernel packs each reason into one int64 key (code, share in percent, subject: the dense item, category, brand
-or region it speaks of); the record for a key is made once and reused, since shelves say the same things over and over.
+Layout: a kernel packs each reason into one int64 key (code, share in percent to the next 5, subject: the dense item,
+category, brand or region it speaks of); the record for a key is made once and reused, since shelves say the same things
+over and over.
 Shares are of the sum of the positive contributions, so that a penalty on the item does not push them over 1.
 
 Cost: ~0.5 us per item, once a shelf's reasons were said before. Not for: causal claims; a reason says what the score
@@ -39,6 +40,7 @@ POPULAR_IN_CATEGORY, POPULAR_HERE = CODE["popular_in_category"], CODE["popular_h
 POPULAR_AT_THIS_HOUR = CODE["popular_at_this_hour"]
 SHARE_BITS, SUBJECT_BITS = 7, 32  # of a reason's key
 READY = 32_768  # reasons kept for reuse
+STEP = 5  # shares are told in steps of so many percent: no reader wants more, and few distinct reasons stay ready
 NONE = -1  # key of no further reason
 CART_ADD = ACTION_CODE["cart_add"]
 
@@ -167,7 +169,7 @@ def read_reasons(
             if total[best] <= 0.0 or (place > 0 and total[best] < LEAST_SHARE * whole):
                 out[k, place:] = NONE
                 break
-            percent = int(100.0 * total[best] / whole + 0.5)
+            percent = STEP * int(100.0 / STEP * total[best] / whole + 0.5)
             out[k, place] = ((best << SHARE_BITS | percent) << SUBJECT_BITS) | (subject[best] + 1)
             total[best] = 0.0
 
