@@ -264,8 +264,8 @@ def gather(
 ) -> int:  # fmt: skip
     """The items of the nearest sessions as (item, group of equal masks); returns how many.
 
-    Each pass does nothing but independent reads, first of rows, then of slots (whose values are not used yet), so that
-    the memory fetches many at a time; the vote, whose steps depend on each other, then finds all in the cache.
+    Each pass does nothing but independent reads, or asks for memory that is read later, so that much is fetched at a
+    time; the vote, whose steps depend on each other, then finds all in the cache.
     """
     for f in range(n):
         prefetch(rows, found[f, SESSION] % max_sessions)
@@ -285,10 +285,9 @@ def gather(
         for c in range(LENGTH):
             met[n_met, 0], met[n_met, 1] = raw[f, c], group_of[mask]
             n_met += raw[f, c] >= 0
-    touched = 0
     for k in range(n_met):
-        touched ^= slots[met[k, 0], 0] ^ count[met[k, 0]]
-    met[n_met, 0] = touched  # one row past the end: keeps the loop above from being removed as useless
+        prefetch(slots, met[k, 0])
+        prefetch(count, met[k, 0])
     return n_met
 
 
