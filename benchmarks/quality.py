@@ -56,18 +56,19 @@ ROWS = (
         {"hr@20": (0.128, 0.140), "mrr@20": (0.068, 0.075)},
         sliced={NEW: {"hr@20": (0.089, 0.100), "mrr@20": (0.031, 0.035)}},
     ),
-    Row("retailrocket buys", "retailrocket_mb", "--target buy24h", {"hr@20": (0.43, 0.46), "mrr@20": (0.335, 0.36)}),
+    Row("retailrocket buys", "retailrocket_mb", "--target buy24h", {"hr@20": (0.43, 0.46), "mrr@20": (0.335, 0.36)},
+        limit=8_000),
     Row(
         "yoochoose next", "bench_yoochoose_100k", f"--delay {FRESH}",
         {"hr@20": (0.583, 0.60), "mrr@20": (0.300, 0.315)},
     ),
     Row(
         "yoochoose sessions", "bench_yoochoose_100k", "--protocol sessions",
-        {"hr@20": (0.695, 0.710), "mrr@20": (0.378, 0.390)},
+        {"hr@20": (0.695, 0.710), "mrr@20": (0.378, 0.390)}, limit=8_000,
     ),
     Row(
         "online_retail next line", "online_retail", "", {"hr@20": (0.479, 0.52), "mrr@20": (0.242, 0.27)},
-        sliced={SIGNED_IN: {"hr@20": (0.479, 0.52), "mrr@20": (0.242, 0.27)}},
+        sliced={SIGNED_IN: {"hr@20": (0.479, 0.52), "mrr@20": (0.242, 0.27)}}, limit=8_000,
     ),
     Row(
         "online_retail basket", "online_retail", "--target basket",
@@ -76,10 +77,10 @@ ROWS = (
     ),
     Row(
         "complete_journey basket", "complete_journey", "--target basket",
-        {"ndcg@20": (0.201, 0.22), "recall@20": (0.219, 0.235)},
+        {"ndcg@20": (0.201, 0.22), "recall@20": (0.219, 0.235)}, limit=5_000,
     ),
     Row("amazon_beauty", "amazon_beauty", "--protocol temporal", {"ndcg@20": (0.0, 0.0)},
-        note="must: above every single model"),
+        limit=8_000, note="must: above every single model"),
 )  # fmt: skip
 
 
