@@ -6,7 +6,8 @@
     python benchmarks/quality.py --limit 2000    fewer queries per row, wider intervals
     python benchmarks/quality.py --saved --write tables from what earlier runs left in build/quality, nothing run
 
-Beside the rows: ``gowalla`` (benchmarks/gowalla.py) and ``ablation SET``, the hybrid without one source at a time. The data lie in the folder that ENDCAP_DATA names, by default ../shared/data; a row whose set is absent is skipped and
+Beside the rows: ``gowalla`` (benchmarks/gowalla.py) and ``ablation SET``, the hybrid without one source at a time.
+The data lie in the folder that ENDCAP_DATA names, by default ../shared/data; a row whose set is absent is skipped and
 says so. Every row runs with the default settings.
 """
 
