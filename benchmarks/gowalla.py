@@ -62,7 +62,8 @@ def read(validate: bool) -> tuple[csr_matrix, csr_matrix]:
         asked = known & (np.random.default_rng(0).random(len(users)) < HELD_OUT)
         known &= ~asked
     ones = np.ones(len(users), np.float32)
-    return tuple(csr_matrix((ones[part], (users[part], items[part])), shape=shape) for part in (known, asked))  # type: ignore[return-value]
+    one, other = (csr_matrix((ones[part], (users[part], items[part])), shape=shape) for part in (known, asked))
+    return one, other
 
 
 def factors(known: csr_matrix) -> Score:
