@@ -222,7 +222,7 @@ def tables(
         f"Relative gain in MRR@20 over the best single model: median {median(gains):+.0%}, least {min(gains):+.0%}.",
         "",
         "Hybrid by how late it knows events, HR@20 (how many times better without delay):", "", delays, *fresh, "",
-        "What the hybrid loses without one source (its ranker trained anew; fewer queries and examples than above):", "",
+        "What the hybrid loses without one source (the ranker trained anew, fewer queries and examples):", "",
         "| row | without | HR@20 [95 %] | MRR@20 [95 %] |\n|---|---|---|---|", *lost, "",
         "Commands:", "", *commands,
     ])  # fmt: skip
