@@ -219,7 +219,8 @@ def tables(
     lost = [line for row, verdict in left_out.values() for line in ablation_lines(row, verdict)]
     return "\n".join([
         head, *body, *(gowalla_lines(plain) if plain else ()), "",
-        f"Relative gain in MRR@20 over the best single model: median {median(gains):+.0%}, least {min(gains):+.0%}.",
+        f"Relative gain in MRR@20 over the best single model: median {median(gains):+.0%}, least {min(gains):+.0%}."
+        if gains else "",
         "",
         "Hybrid by how late it knows events, HR@20 (how many times better without delay):", "", delays, *fresh, "",
         "What the hybrid loses without one source (the ranker trained anew, fewer queries and examples):", "",
@@ -263,7 +264,7 @@ def main() -> None:
         run(wanted, given.out, given.limit, not given.rows or GOWALLA in given.rows)
     found = {row.name: (row, one) for row in wanted if (one := saved(row.name, given.out))}
     done = {row.name: found[row.name] for row in ROWS if row.name in found}
-    if not done:
+    if not found:
         sys.exit("no row was run")
     text = tables(done, {row.name: found[row.name] for row in ABLATED if row.name in found}, saved(GOWALLA, given.out))
     print(text)
