@@ -24,13 +24,14 @@ from endcap.evaluation.lane import FROZEN, Lane
 from endcap.evaluation.leaks import leaks
 from endcap.evaluation.metrics import per_query
 from endcap.evaluation.plan import Plan, make_plan
-from endcap.evaluation.replay import HYBRID, Delay, Replay, Run, Variant
+from endcap.evaluation.replay import HYBRID, PLACEMENT, Delay, Replay, Run, Variant, evaluation_config
 from endcap.evaluation.report import render
+from endcap.evaluation.singles import Singles
 from endcap.evaluation.slices import discovery
 from endcap.evaluation.summary import summarise
 from endcap.models.linear import LinearRanker, Term
 from endcap.recommend import Recommender
-from endcap.types import Query
+from endcap.types import SEEN, Query
 
 
 @cache
@@ -95,6 +96,24 @@ def test_a_planted_leak_raises_the_metric_and_is_caught(monkeypatch: pytest.Monk
         leaky = Replay(data, honest.plan, Config()).run()
     assert hr(leaky, "history") > hr(honest, "history") + 0.3
     assert len(leaks(data, leaky, Config(), n=25)) > 10
+
+
+def test_one_retrieval_gives_every_source_the_list_that_it_gives_alone():
+    data = shop()
+    plan = make_plan(data, "prequential", "next")
+    config = evaluation_config(Config(), plan)
+    lane = Lane(data, plan, config)
+    q = len(plan) // 2
+    lane.advance(int(plan.at[q]), int(plan.ts[q]))
+    recommender = lane.engine.recommender
+    ask = recommender.understand(lane.query(int(plan.event[q]), int(plan.ts[q]), 20, PLACEMENT), int(plan.ts[q]))
+    recommender.begin_guard(ask)
+    together = Singles(recommender, 20, SEEN).read(ask)
+    assert (together["covisit"] >= 0).any()
+    for name, items in together.items():
+        alone = Singles(recommender, 20, SEEN, [name]).read(ask)[name]
+        assert items.tolist() == alone.tolist(), name
+    lane.close()
 
 
 def test_names_of_items_and_users_do_not_matter():

@@ -10,6 +10,8 @@ the current generation. One table per engine thread, reused for every query; it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit
 
@@ -93,6 +95,11 @@ class Candidates:
 
     def __len__(self) -> int:
         return int(self.head[1])
+
+    def rows_of(self, items: Sequence[int]) -> list[int]:
+        """The rows of those of these dense ids (-1 = unknown item) that were proposed."""
+        known = self.stamp.shape[0]
+        return [int(self.row_of[i]) for i in items if 0 <= i < known and self.stamp[i] == self.head[0]]
 
     def proposers(self, rows: I4) -> list[int]:
         """For each row the set of its sources as bits, source 0 the lowest."""

@@ -274,9 +274,8 @@ class Replay:
         recommender = self._main.engine.recommender
         number = recommender.state.items.get
         right = [number(self._data.item_names[item]) for item in self._plan.answers(q).tolist()]
-        items = recommender.candidates.items[: len(recommender.candidates)]
-        self._run.n_candidates[q] = items.shape[0]
-        self._run.n_reachable[q] = np.isin(items, right).sum()
+        self._run.n_candidates[q] = len(recommender.candidates)
+        self._run.n_reachable[q] = len(recommender.candidates.rows_of(right))
 
     def _to_codes(self) -> None:
         """From each lane's dense ids to the data set's codes."""

@@ -1,8 +1,9 @@
 """Lists of every single model, from the state that also serves the slate: the baselines of every table.
 
-Each source alone, best first, plus two floors that no source offers: ``popular_1h`` to ``popular_7d`` (decayed counts
-of the target's kind) and ``covisit_last`` (co-visitation with nothing but the newest item). What may not be shown at
-that moment is left out, by the same guard as in a slate.
+Each source alone, best first, from one retrieval for all of them (a source's scores do not depend on the others), plus
+two floors that no source offers: ``popular_1h`` to ``popular_7d`` (decayed counts of the target's kind) and
+``covisit_last`` (co-visitation with nothing but the newest item). What may not be shown at that moment is left out, by
+the same guard as in a slate.
 """
 
 from __future__ import annotations
@@ -42,14 +43,18 @@ class Singles:
 
     def read(self, ask: Ask) -> dict[str, I4]:
         """The ``n`` best of each model for a query; ``begin_guard`` must have been called for it."""
-        return {name: self._list(name, ask) for name in self.names}
-
-    def _list(self, name: str, ask: Ask) -> I4:
-        if name in POPULAR:
-            return self._popular(POPULAR.index(name), self._n)
-        if name == COVISIT_LAST:
-            return self._source("covisit", newest_only(ask.interest), ask)
-        return self._source(name, ask.interest, ask)
+        lists: dict[str, I4] = {}
+        asked = [name for name in self.names if name in self._recommender.sources]
+        self._retrieve(asked, ask.interest, ask)
+        for name in self.names:
+            if name in POPULAR:
+                lists[name] = self._popular(POPULAR.index(name), self._n)
+            elif name != COVISIT_LAST:
+                lists[name] = self._proposed(name)
+        if COVISIT_LAST in self.names:
+            self._retrieve(["covisit"], newest_only(ask.interest), ask)
+            lists[COVISIT_LAST] = self._proposed("covisit")
+        return lists
 
     def week(self) -> I4:
         """The most popular items of the week, ``POPULAR_DEPTH`` of them."""
@@ -61,16 +66,21 @@ class Singles:
         row = tops.row_global(self._group, half_life)
         return self._allowed(tops.items[row, : tops.length[row]], n)
 
-    def _source(self, name: str, interest: Interest, ask: Ask) -> I4:
-        """What one source proposes, best first."""
+    def _retrieve(self, names: Sequence[str], interest: Interest, ask: Ask) -> None:
+        """Let these sources propose."""
         recommender = self._recommender
-        candidates = recommender.candidates
-        candidates.begin(len(recommender.state.items))
-        column = SOURCES.index(name)
-        recommender.sources[name].retrieve(interest, candidates, column, max(ask.placement.candidates, self._n))
-        n = len(candidates)
-        best = np.argsort(-candidates.score[:n, column], kind="stable")
-        return self._allowed(candidates.items[best], self._n)
+        recommender.candidates.begin(len(recommender.state.items))
+        for name in names:
+            n = max(ask.placement.candidates, self._n)
+            recommender.sources[name].retrieve(interest, recommender.candidates, SOURCES.index(name), n)
+
+    def _proposed(self, name: str) -> I4:
+        """What one source proposed, best first, the lower id first among equals."""
+        candidates = self._recommender.candidates
+        score = candidates.score[: len(candidates), SOURCES.index(name)]
+        rows = np.flatnonzero(score)
+        items = candidates.items[rows]
+        return self._allowed(items[np.lexsort((items, -score[rows]))], self._n)
 
     def _allowed(self, items: I4, n: int) -> I4:
         return padded(items[self._recommender.guard.allow(items) > 0], n)

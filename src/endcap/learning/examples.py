@@ -78,12 +78,11 @@ class Examples:
         recommender.retrieve(ask)
         recommender.begin_guard(ask)
         number = recommender.state.items.get
-        right = [np.array([number(item_id) for item_id in ids], np.int32) for ids in relevant]
-        n = len(recommender.candidates)
-        if not np.isin(recommender.candidates.items[:n], np.concatenate(right)).any():
+        right = [{number(item_id) for item_id in ids} for ids in relevant]
+        if not recommender.candidates.rows_of(list(set().union(*right))):
             return
         items, rows = recommender.features(ask)
-        labels = np.stack([np.isin(items, one) for one in right], axis=1).astype(np.uint8)
+        labels = np.array([[item in one for one in right] for item in items.tolist()], np.uint8)
         positive = labels.any(axis=1)
         if not positive.any():
             return
