@@ -167,6 +167,11 @@ class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     category_cap: int = 0  # most items of one leaf category, 0 = no cap
     brand_cap: int = 0  # the same for a brand
     candidates: int = 48  # asked of each source
+    ranker: Literal["trained", "linear"] = "trained"  # linear: the fixed weights, even where a trained ranker serves
+    weights: dict[str, float] = field(default_factory=dict)  # linear only: columns' weights that differ, 0 = none
+    switch: dict[Literal["cold", "warm", "hot"], list[str]] = field(
+        default_factory=dict
+    )  # other sources for shoppers of whom nothing (cold), a little (warm) or enough (hot) is known
 
 
 def shop_placements() -> dict[str, PlacementConfig]:
