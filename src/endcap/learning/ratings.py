@@ -13,7 +13,7 @@ the same fold-in, the same likeness columns as with ALS and BPR. ``RatingModel.p
 ``fold_in`` the bias and vector of a user who was not there at training, by ridge regression on their ratings.
 
 Layout: ratings as columns; biases float32 [n], vectors float32 [n, dim], by order of first appearance in the log.
-Cost: 15 ns per rating, number and pass: 1 million ratings, 32 dimensions, 30 passes take ~15 s. Seeded: the same log
+Cost: ~22 ns per rating, number and pass: 1 million ratings, 32 dimensions, 30 passes take ~20 s. Seeded: the same log
 gives the same numbers. Not for: views, carts and purchases, where what was left alone says as much (use als).
 """
 

@@ -13,8 +13,9 @@ have no reasons.
 An ONNX graph is data: it cannot run its author's code, so a server may load it from the models folder. Python objects
 (pickles) can, so they are only taken from Python (``Engine.use_ranker``). Artifact: the graph's bytes and column names.
 
-Cost: the model's own, once for the candidates and once for the slate's trace; a call costs 0.02 ms with a small graph
-in onnxruntime, 0.1 to 3 ms in scikit-learn, some 30 ms in Keras itself, which should be exported. Not for: a model that
+Cost: the model's own, once for the candidates and once for the slate's trace. Measured for 120 rows on a shared core: a
+small network in onnxruntime 0.2 ms, a logistic regression in scikit-learn 0.8 ms, 100 boosted trees there 5.5 ms; Keras
+itself takes tens to hundreds of ms and should be exported. Not for: a model that
 compares candidates with each other.
 """
 
