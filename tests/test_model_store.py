@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ import pytest
 
 from endcap.artifacts import write_artifact
 from endcap.errors import ArtifactError, NotFound
-from endcap.learning.store import POINTER, SCHEMA, ModelStore, fingerprint
+from endcap.learning.rankers import SCHEMA, fingerprint, save_onnx, save_trees
+from endcap.learning.store import POINTER, ModelStore
 from endcap.models.forest import feature_name
+from endcap.models.plugged import OnnxGraph
 from endcap.models.tree_ranker import Head, TreeRanker
 from endcap.types import F4
+from test_factors import random_factors
+from test_plugged import network
 
 COLUMNS = ("src:a", "b", "c")
 
@@ -40,14 +45,14 @@ def store(tmp_path: Path, heads: list[Head]) -> ModelStore:
     """Three rankers, none of them serving."""
     made = ModelStore(tmp_path)
     for one in heads:
-        made.save([one], COLUMNS, {"queries": 7})
+        made.save(partial(save_trees, heads=[one], columns=COLUMNS, meta={"queries": 7}))
     return made
 
 
 def test_what_is_saved_scores_the_same(store: ModelStore, heads: list[Head]) -> None:
     rows = rows_of(50, 9)
     for number, one in enumerate(heads, 1):
-        assert (store.load(number, COLUMNS).score(rows) == TreeRanker("t", COLUMNS, [one]).score(rows)).all()
+        assert (store.ranker(number, COLUMNS).score(rows) == TreeRanker("t", COLUMNS, [one]).score(rows)).all()
 
 
 def test_nothing_serves_before_it_is_promoted_and_rollback_goes_all_the_way_back(store: ModelStore) -> None:
@@ -156,3 +161,44 @@ def test_a_broken_pointer_is_named_with_what_mends_it(store: ModelStore) -> None
 def test_an_empty_directory_has_no_models(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
     assert (store.models(COLUMNS), store.serving(), store.stamp()) == ([], 0, None)
+
+
+def test_kinds_serve_beside_each_other_and_go_back_each_for_itself(store: ModelStore) -> None:
+    first, second = (store.save(random_factors(9, 4, 1.0, seed).save) for seed in range(2))
+    for number, kind in ((1, "ranker"), (first, "factors"), (2, "ranker"), (second, "factors")):
+        assert store.promote(number, COLUMNS) == kind
+    assert (store.serving(), store.serving("factors"), store.serving("content")) == (2, second, 0)
+    assert store.rollback(COLUMNS, "factors") == first
+    assert (store.serving(), store.serving("factors")) == (2, first)
+    assert [one.kind for one in store.models(COLUMNS)] == ["ranker"] * 3 + ["factors"] * 2
+    assert [one.serving for one in store.models(COLUMNS)] == [False, True, False, True, False]
+    with pytest.raises(NotFound, match="not a ranker"):
+        store.ranker(first, COLUMNS)
+
+
+def test_damaged_factors_are_refused(store: ModelStore) -> None:
+    broken = random_factors(9, 4, 1.0, 0)
+    broken.vectors[2, 1] = np.nan
+    number = store.save(broken.save)
+    with pytest.raises(ArtifactError, match="NaN"):
+        store.promote(number, COLUMNS)
+    file = store.folder / f"{number:06d}.endcap"
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(ArtifactError, match="SHA-256"):
+        store.promote(number, COLUMNS)
+
+
+def test_an_onnx_ranker_is_stored_and_scores_as_before(store: ModelStore) -> None:
+    number = store.save(partial(save_onnx, model=OnnxGraph(network(2), ("c", "src:a")), meta={}))
+    assert store.promote(number, COLUMNS) == "ranker"
+    ranker, rows = store.ranker(number, COLUMNS), rows_of(20)
+    assert ranker.name == f"onnx-{number}"
+    np.testing.assert_allclose(ranker.score(rows), 1 / (1 + np.exp(rows[:, 2] - rows[:, 0])), rtol=1e-5)
+    with pytest.raises(ArtifactError, match="feature rows do not have"):
+        store.promote(number, ("src:a", "b"))
+
+
+def test_an_artifact_that_is_no_model_is_refused(store: ModelStore) -> None:
+    write_artifact(store.folder / "000009.endcap", {}, "endcap-snapshot-1", {})
+    with pytest.raises(ArtifactError, match="expected one of"):
+        store.promote(9, COLUMNS)

@@ -10,12 +10,15 @@ import pytest
 from msgspec import structs
 
 from endcap.config import Config, LearningConfig
+from endcap.engine import Engine
 from endcap.errors import InvalidInput
 from endcap.learning.boosting import TooFewExamples
 from endcap.learning.examples import Examples
-from endcap.learning.lessons import DAY_MS, OBJECTIVES, Story, window_start
+from endcap.learning.lessons import DAY_MS, OBJECTIVES, Lesson, Story, window_start
 from endcap.learning.store import ModelStore
-from endcap.learning.train import asked, rewards_of, train_and_judge
+from endcap.learning.table import frame
+from endcap.learning.train import asked, rehearse, rewards_of, train_and_judge
+from endcap.runtime import Runtime, VirtualClock
 from endcap.stores.memory import MemoryLog
 from endcap.types import ActionName, Event, Interaction
 
@@ -118,14 +121,21 @@ def test_a_short_log_keeps_half_as_warm_up_and_an_empty_one_teaches_nothing(log:
 # ---------------------------------------------------------------- replay
 
 
+def note_all(log: MemoryLog, lessons: list[Lesson], until: int, into: Examples) -> None:
+    """Replay the log and take the rows of every lesson."""
+    clock = VirtualClock(0)
+    with Engine(MemoryLog(), CONFIG, Runtime(clock, seed=1)) as engine:
+        for _, note in asked(log, lessons, engine, clock, until, lambda *_: None):
+            note(into)
+
+
 def rows_until(log: MemoryLog, until: int) -> list[np.ndarray]:
     """Rows of the first requests, from a log of ``until`` events."""
     lessons = Story(log, 300).lessons(0, 40, seed=0)
     examples = Examples(OBJECTIVES, negatives=1000, most=100)
     short = MemoryLog()
     short.append([stored.event for stored in log.read(0, until)])
-    for _, ask in asked(short, lessons, CONFIG, until, lambda *_: None):
-        ask(examples)
+    note_all(short, lessons, until, examples)
     return [examples.table().rows]
 
 
@@ -140,8 +150,7 @@ def test_only_the_newest_requests_are_kept() -> None:
     log = shop(60)
     lessons = Story(log, log.last_offset()).lessons(0, 10_000, seed=0)
     few = Examples(OBJECTIVES, negatives=5, most=20)
-    for _, ask in asked(log, lessons, CONFIG, log.last_offset(), lambda *_: None):
-        ask(few)
+    note_all(log, lessons, log.last_offset(), few)
     table = few.table()
     assert len(few) == len(table) == 20
     assert few.asked == len(lessons)
@@ -157,36 +166,69 @@ def test_a_trained_ranker_beats_the_fixed_weights_and_serves(log: MemoryLog, tmp
     stages: set[str] = set()
     outcome = train_and_judge(log, tmp_path, CONFIG, progress=lambda stage, *_: stages.add(stage))
     assert outcome.promoted
+    assert outcome.verdict is not None
     assert outcome.verdict.new > outcome.verdict.old
     assert stages >= {"replay", "trees"}
     store = ModelStore(tmp_path)
-    assert store.serving() == outcome.number == 1
+    assert store.serving() == outcome.number
+    assert store.serving("factors") == outcome.vectors["factors"]
+    assert outcome.vectors["content"] == "a content space needs 200 catalogue records, there are 0"
     assert outcome.meta["last_offset"] == log.last_offset()
     assert min(outcome.meta["right"].values()) > 100
     again = train_and_judge(log, tmp_path, CONFIG)
+    assert again.verdict is not None
     assert again.verdict.new == pytest.approx(again.verdict.old), "the same log and seed give the same ranker"
-    assert store.serving() == 2
+    assert store.serving() == again.number
 
 
 def test_a_ranker_that_the_gate_stops_is_stored_but_does_not_serve(log: MemoryLog, tmp_path: Path) -> None:
-    good = train_and_judge(log, tmp_path, CONFIG)
+    good = train_and_judge(log, tmp_path, CONFIG, kinds=["ranker"])
     poor = Config(learning=structs.replace(LEARNING, trees=1, leaves=2, learning_rate=1e-6))
-    outcome = train_and_judge(log, tmp_path, poor)
+    outcome = train_and_judge(log, tmp_path, poor, kinds=["ranker"])
     assert not outcome.promoted
     store = ModelStore(tmp_path)
     assert store.serving() == good.number
     assert store.numbers() == [1, 2]
-    assert train_and_judge(log, tmp_path, poor, force=True).promoted
+    assert train_and_judge(log, tmp_path, poor, kinds=["ranker"], force=True).promoted
     assert store.serving() == 3
 
 
 def test_a_log_of_a_few_visits_is_too_short(tmp_path: Path) -> None:
     with pytest.raises(TooFewExamples, match="training needs"):
         train_and_judge(shop(5), tmp_path, CONFIG)
-    assert ModelStore(tmp_path).numbers() == []
+    assert ModelStore(tmp_path).serving() == 0
 
 
 def test_rewards_name_known_outcomes() -> None:
     assert rewards_of(LearningConfig(rewards={"purchase": 2.0})) == [0.0, 0.0, 2.0]
     with pytest.raises(InvalidInput, match="clicks"):
         rewards_of(LearningConfig(rewards={"clicks": 1.0}))
+
+
+def test_factors_alone_are_trained_without_asking_anything(log: MemoryLog, tmp_path: Path) -> None:
+    outcome = train_and_judge(log, tmp_path, CONFIG, kinds=["factors"])
+    assert (outcome.number, outcome.vectors, outcome.meta["queries"]) == (0, {"factors": 1}, 0)
+    store = ModelStore(tmp_path)
+    assert (store.serving("factors"), store.serving()) == (1, 0)
+    _, factors = store.load(1, ())
+    assert factors.meta["users"] > 30
+
+
+def test_rows_of_a_shop_with_factors_hold_them(log: MemoryLog) -> None:
+    likeness = "cos_factors_last"
+    without, with_them = (rehearse(log, CONFIG, vectors=kinds) for kinds in ((), ("factors",)))
+    column = without.columns.index(likeness)
+    assert not without.learned.rows[:, column].any()
+    assert with_them.learned.rows[:, column].any()
+
+
+def test_the_training_table_is_what_the_ranker_learns_from(log: MemoryLog) -> None:
+    done = rehearse(log, CONFIG)
+    table = frame(done)
+    assert table.columns == ["query", "ts", "judged", *OBJECTIVES, *done.columns]
+    assert table.height == done.learned.rows.shape[0] + done.unseen.rows.shape[0]
+    learned = table.filter(~table["judged"])
+    assert (learned.select(done.columns).to_numpy() == done.learned.rows).all()
+    assert learned["click"].sum() == done.learned.labels[:, 0].sum()
+    assert learned["ts"].max() <= table.filter(table["judged"])["ts"].min()
+    assert table["query"].n_unique() == len(done.learned) + len(done.unseen)

@@ -110,7 +110,7 @@ class UserKnnConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class FactorsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Matrix factorisation, trained in the background."""
 
-    method: Literal["als", "bpr"] = "als"  # als: weighted least squares; bpr: pairwise ranking
+    method: Literal["als", "bpr", "mf"] = "als"  # als: least squares; bpr: pairwise ranking; mf: explicit ratings only
     dim: int = 64  # numbers per item
     alpha: float = 40.0  # als: an item of weight w counts 1 + alpha w as much as one that was never touched
     regularization: float = 20.0  # als, and the shopper's own vector at each request
@@ -118,6 +118,9 @@ class FactorsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     bpr_regularization: float = 0.01  # bpr: pull of every number towards 0
     bpr_iterations: int = 100  # bpr: passes over the pairs
     learning_rate: float = 0.05  # bpr: step size
+    mf_regularization: float = 0.05  # mf: pull of every bias and number towards 0
+    mf_iterations: int = 30  # mf: passes over the ratings
+    mf_learning_rate: float = 0.02  # mf: step size
     half_life_d: float = 60.0  # of an interaction's weight with its age at training
     min_users: int = 2  # items that fewer touched get no vector
     seed: int = 0  # of the random start; the same data and seed give the same factors
@@ -164,16 +167,26 @@ class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     category_cap: int = 0  # most items of one leaf category, 0 = no cap
     brand_cap: int = 0  # the same for a brand
     candidates: int = 48  # asked of each source
+    ranker: Literal["trained", "linear"] = "trained"  # linear: the fixed weights, even where a trained ranker serves
+    weights: dict[str, float] = field(default_factory=dict)  # linear only: columns' weights that differ, 0 = none
+    switch: dict[Literal["cold", "warm", "hot"], list[str]] = field(
+        default_factory=dict
+    )  # other sources for shoppers of whom nothing (cold), a little (warm) or enough (hot) is known
 
 
 def shop_placements() -> dict[str, PlacementConfig]:
     """The surfaces of a shop."""
     return {
         "home": PlacementConfig(
-            sources=["history", "covisit", "session_knn", "popular", "trending"], n=12, category_cap=4, candidates=36
+            sources=["history", "covisit", "session_knn", "factors", "popular", "trending"],
+            n=12,
+            category_cap=4,
+            candidates=36,
         ),
-        "product": PlacementConfig(sources=["covisit", "session_knn", "popular"], seen="keep", diversity=0.15),
-        "similar": PlacementConfig(sources=["covisit", "session_knn"], diversity=0.0),
+        "product": PlacementConfig(
+            sources=["covisit", "session_knn", "content", "popular"], seen="keep", diversity=0.15
+        ),
+        "similar": PlacementConfig(sources=["covisit", "session_knn", "content"], diversity=0.0),
         "bought_together": PlacementConfig(sources=["bought_together"], n=6, diversity=0.0),
         "cart": PlacementConfig(sources=["bought_together", "covisit", "session_knn"], n=8, seen="drop"),
         "trending": PlacementConfig(sources=["popular"], diversity=0.0),

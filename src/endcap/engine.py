@@ -25,7 +25,7 @@ from endcap.config import Config
 from endcap.diagnosis import Finding, findings
 from endcap.errors import NotFound, StoreError
 from endcap.events.writer import Group, Writer
-from endcap.models.content import ContentModel
+from endcap.models.content import ContentModel, unfitted
 from endcap.models.factors import Factors
 from endcap.preprocess.decode import RefusedRecord
 from endcap.preprocess.validate import validate
@@ -276,14 +276,14 @@ class Engine:
         with self._lock:
             self._recommender.use_ranker(ranker)
 
-    def use_factors(self, factors: Factors) -> None:
-        """Swap the factorisation between two requests. ``ArtifactError`` when it cannot be right: the old one stays."""
+    def use_factors(self, factors: Factors | None) -> None:
+        """Swap the factorisation between two requests; None = none. ``ArtifactError`` when it cannot be right."""
         with self._lock:
             self._recommender.factors.use(factors, self.state.items)
 
-    def use_content(self, model: ContentModel) -> None:
-        """Swap the content space; the old one serves until the catalogue has been read anew, slice by slice."""
-        projection = model.projection()
+    def use_content(self, model: ContentModel | None) -> None:
+        """Swap the content space (None = unfitted); the old one serves until the catalogue has been read, in slices."""
+        projection = model.projection() if model else unfitted()
         with self._lock:
             self._recommender.content.use(model, projection)
         self._read_catalogue()

@@ -17,7 +17,7 @@ import numpy as np
 
 from endcap.candidates import Candidates
 from endcap.config import Config, PlacementConfig
-from endcap.errors import InvalidInput, NotFound
+from endcap.errors import ConfigError, InvalidInput, NotFound
 from endcap.features.likeness import Likeness
 from endcap.features.rows import EVERY, Rows
 from endcap.interest.interest import InterestReader
@@ -25,7 +25,7 @@ from endcap.models.content import ContentSource
 from endcap.models.factors import FactorsSource
 from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
-from endcap.models.linear import DEFAULT_TERMS, LinearRanker
+from endcap.models.linear import DEFAULT_TERMS, LinearRanker, Term
 from endcap.models.popular import PopularSource, TrendingSource
 from endcap.protocols import Ranker, Source
 from endcap.slate.compose import Composer
@@ -127,9 +127,12 @@ class Recommender:
         families = self.rows.families(DEFAULT_TERMS)
         self._fallback = self.scoring_by(LinearRanker(self.rows.columns_of(families)), families)
         self.scoring = self._fallback
+        self._weighted: dict[str, Scoring] = {}
         self._source_names: dict[int, list[str]] = {}
         for name, placement in config.placements.items():
             check_sources(name, placement)
+            if placement.ranker == "linear":
+                self._weighted[name] = self.weighted(placement)
             if placement.filter:
                 self.filters.mask(placement.filter)  # the first reading of a field takes long: not in a request
 
@@ -158,6 +161,19 @@ class Recommender:
         reasons = Reasons(SOURCES, ranker.terms, self.state.catalogue, self.state.regions.name)
         return Scoring(ranker, reasons, families)
 
+    def weighted(self, placement: PlacementConfig) -> Scoring:
+        """The fixed weights with a placement's own. ``ConfigError`` for a weight of no column."""
+        if not placement.weights:
+            return self._fallback
+        known = {name: term for name, term in DEFAULT_TERMS.items() if name in self.rows.columns}
+        own = {
+            name: Term(weight, known[name].scale if name in known else 0.0)
+            for name, weight in placement.weights.items()
+        }
+        LinearRanker(self.rows.columns, own)  # refuses unknown names with the nearest
+        families = self.rows.families({**known, **own})
+        return self.scoring_by(LinearRanker(self.rows.columns_of(families), {**known, **own}), families)
+
     # ------------------------------------------------------------ the path
 
     def recommend(self, query: Query, t_ms: int, request_id: str) -> Slate:
@@ -184,14 +200,15 @@ class Recommender:
         )  # fmt: skip
         n = query.n or placement.n
         return Ask(
-            query, placement, n, t_ms, context, interest, self.rules.at(query.placement, t_ms), self.scoring
+            query, placement, n, t_ms, context, interest, self.rules.at(query.placement, t_ms),
+            self._weighted.get(query.placement, self.scoring),
         )  # fmt: skip
 
     def retrieve(self, ask: Ask) -> None:
         """Let every source of the placement propose candidates; one that fails is left out and named."""
         self.candidates.begin(len(self.state.items))
         interest, candidates, wanted = ask.interest, self.candidates, ask.placement.candidates
-        for name in ask.placement.sources:
+        for name in ask.placement.switch.get(interest.warmth, ask.placement.sources):
             try:
                 self.sources[name].retrieve(interest, candidates, COLUMN[name], wanted)
             except Exception:
@@ -433,7 +450,9 @@ class Recommender:
 
 def check_sources(name: str, placement: PlacementConfig) -> None:
     """Refuse a placement that names a source which does not exist."""
-    for source in placement.sources:
+    if placement.weights and placement.ranker != "linear":
+        raise ConfigError(f'placement {name!r} sets weights, which only the linear ranker has; set ranker = "linear"')
+    for source in [*placement.sources, *(one for sources in placement.switch.values() for one in sources)]:
         if source not in SOURCES:
             near = difflib.get_close_matches(source, SOURCES, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(SOURCES)}"

@@ -454,6 +454,6 @@ class Interest:
     hidden: I4 = array_field(default_factory=lambda: np.zeros(MAX_SEEDS, np.int32))  # items hidden or disliked
 
     @property
-    def warmth(self) -> str:
+    def warmth(self) -> Literal["cold", "warm", "hot"]:
         """cold: nothing known; warm: a few events; hot: enough to trust."""
         return "cold" if self.n_seeds == 0 else "warm" if self.n_events < 5 else "hot"

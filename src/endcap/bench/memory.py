@@ -36,6 +36,7 @@ GROWS_WITH = {
     "covisit": "item",
     "neighbours": "item",
     "regions": "fixed",
+    "rhythm": "item",
     "sessions": "item",
     "sessions.pool": "event",
     "sessions.rows": "event",

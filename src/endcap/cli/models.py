@@ -1,7 +1,9 @@
-"""``endcap train`` and ``endcap models``: the trained ranker, from the log to service and back."""
+"""``endcap train`` and ``endcap models``: what is learned from the log, into service and back."""
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,53 +20,95 @@ from endcap.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from endcap.cli.output import Progress
+    from endcap.config import Config
     from endcap.learning.store import Model
     from endcap.learning.train import Outcome
+    from endcap.protocols import EventLog
 
 Number = Annotated[int, typer.Argument(min=1, help="The model's number, from `endcap models list`.")]
 
-app = typer.Typer(name="models", help="Trained rankers: what there is, which one serves.", no_args_is_help=True)
+app = typer.Typer(name="models", help="Trained models: what there is, what serves.", no_args_is_help=True)
+
+
+class Part(StrEnum):
+    """Kinds of models."""
+
+    RANKER = "ranker"
+    FACTORS = "factors"
+    CONTENT = "content"
 
 
 def train(
-    force: Annotated[bool, typer.Option("--force", help="Let it serve even if the gate says no.")] = False,
+    parts: Annotated[list[Part] | None, typer.Argument(help="What to train; without it everything.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Let the ranker serve even if the gate says no.")] = False,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE.parquet", help="Write the training table, train nothing.")
+    ] = None,
     directory: Directory = DEFAULT_DIRECTORY,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Learn a ranker from the log. A server may be running: it swaps within a second of the end."""
+    """Learn from the log. A server may be running: it swaps within a second of the end."""
     from endcap.config import load_config
+    from endcap.learning.store import KINDS
     from endcap.learning.train import train_and_judge
     from endcap.stores.sqlite import SqliteLog
 
     settings, _ = load_config(config)
     log = SqliteLog(existing(directory) / "endcap.db", read_only=True)
+    kinds = [kind for kind in KINDS if not parts or kind in parts]
     try:
         with progress_bar() as step:
-            outcome = train_and_judge(log, directory, settings, force=force, progress=step)
+            if export is None:
+                outcome = train_and_judge(log, directory, settings, kinds=kinds, force=force, progress=step)
+            else:
+                n_rows, n_queries = write_table(log, directory, settings, export, step)
     finally:
         log.close()
-    if as_json:
+    if export is not None:
+        note(f"{n_rows} rows of {n_queries} requests written to {export}")
+    elif as_json:
         print_json(told(outcome))
     else:
         typer.echo(sentence(outcome))
+
+
+def write_table(log: EventLog, directory: Path, config: Config, file: Path, progress: Progress) -> tuple[int, int]:
+    """The training table as Parquet; gives its rows and requests."""
+    from endcap.learning.store import ModelStore
+    from endcap.learning.table import frame
+    from endcap.learning.train import VECTORS, rehearse
+
+    pointer = ModelStore(directory).pointer()
+    done = rehearse(log, config, vectors=[kind for kind in VECTORS if pointer.serving(kind)], progress=progress)
+    table = frame(done)
+    table.write_parquet(file)
+    return table.height, len(done.learned) + len(done.unseen)
 
 
 def told(outcome: Outcome) -> dict[str, Any]:
     """An outcome as JSON."""
     return {
         "model": outcome.number, "promoted": outcome.promoted, "gate": outcome.verdict, "meta": outcome.meta,
+        **outcome.vectors,
     }  # fmt: skip
 
 
 def sentence(outcome: Outcome) -> str:
     """An outcome for people."""
+    lines = [
+        f"{kind}: {found}" if isinstance(found, str) else f"model {found}: {kind}, serves from now on"
+        for kind, found in outcome.vectors.items()
+    ]
     verdict, meta = outcome.verdict, outcome.meta
+    if verdict is None:
+        return "\n".join(lines)
     learned = f"{meta['queries']} requests learned from, {verdict.queries} judged by, {meta['seconds']} s"
     judged = (
         f"NDCG@20 {verdict.new:.4f}, the serving ranker {verdict.old:.4f} (give or take {verdict.standard_error:.4f})"
     )
-    lines = [f"model {outcome.number}: {learned}", f"{judged}: {verdict.why}"]
+    lines += [f"model {outcome.number}: {learned}", f"{judged}: {verdict.why}"]
     if outcome.promoted:
         lines.append("it serves from now on; go back with: endcap models rollback")
     else:
@@ -74,7 +118,7 @@ def sentence(outcome: Outcome) -> str:
 
 @app.command("list")
 def list_models(directory: Directory = DEFAULT_DIRECTORY, as_json: AsJson = False) -> None:
-    """Every stored ranker, oldest first."""
+    """Everything stored, oldest first; a star marks what serves."""
     from endcap.learning.store import ModelStore
 
     models = ModelStore(existing(directory)).models(served_columns())
@@ -82,7 +126,7 @@ def list_models(directory: Directory = DEFAULT_DIRECTORY, as_json: AsJson = Fals
         print_json({"models": models})
         return
     if not models:
-        note("no trained ranker yet: endcap train")
+        note("no trained model yet: endcap train")
     for model in models:
         typer.echo(line_of(model))
 
@@ -92,30 +136,64 @@ def line_of(model: Model) -> str:
     mark = "*" if model.serving else " "
     if model.error is not None:
         return f"{mark} {model.number:4d}  unusable: {model.error}"
-    gate = model.meta.get("gate", {})
-    return (
-        f"{mark} {model.number:4d}  {', '.join(model.meta.get('objectives', []))}  "
-        f"log to offset {model.meta.get('last_offset', '?')}, {model.meta.get('queries', '?')} requests, "
-        f"NDCG@20 {gate.get('new', 0.0):.4f} (before: {gate.get('old', 0.0):.4f})"
-    )
+    meta, gate = model.meta, model.meta.get("gate")
+    facts = [f"{name} {meta[name]}" for name in ("pairs", "records", "queries", "file") if name in meta]
+    facts.append(f"log to offset {meta.get('last_offset', meta.get('offset', '?'))}")
+    if gate:
+        facts.append(f"NDCG@20 {gate['new']:.4f} (before: {gate['old']:.4f})")
+    return f"{mark} {model.number:4d}  {model.kind:8}  {', '.join(facts)}"
+
+
+@app.command()
+def add(
+    file: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    columns: Annotated[
+        Path | None,
+        typer.Option("--columns", help="JSON: names of the feature columns it takes, in order; all if left out."),
+    ] = None,
+    directory: Directory = DEFAULT_DIRECTORY,
+) -> None:
+    """Store a ranker of your own, as ONNX. It serves after `endcap models promote`."""
+    import msgspec
+
+    from endcap.errors import InvalidInput
+    from endcap.learning.rankers import save_onnx
+    from endcap.learning.store import ModelStore
+    from endcap.models.plugged import OnnxGraph, plug_onnx
+
+    try:
+        graph = file.read_bytes()
+        names = msgspec.json.decode(columns.read_bytes(), type=list[str]) if columns else list(served_columns())
+    except OSError as wrong:
+        raise InvalidInput(f"cannot read {wrong.filename}: {wrong.strerror}") from wrong
+    except msgspec.MsgspecError as wrong:
+        raise InvalidInput(f'{columns} is no list of names: {wrong}; expected ["src:covisit", "price_fit"]') from wrong
+    model = OnnxGraph(graph, tuple(names))
+    plug_onnx(file.name, model, served_columns())
+    number = ModelStore(existing(directory)).save(lambda path: save_onnx(path, model, {"file": file.name}))
+    typer.echo(f"model {number} is stored; let it serve with: endcap models promote {number}")
 
 
 @app.command()
 def promote(number: Number, directory: Directory = DEFAULT_DIRECTORY) -> None:
-    """Let a stored ranker serve."""
+    """Let a stored model serve."""
     from endcap.learning.store import ModelStore
 
-    ModelStore(existing(directory)).promote(number, served_columns())
-    typer.echo(f"model {number} serves; a running server swaps within a second")
+    kind = ModelStore(existing(directory)).promote(number, served_columns())
+    typer.echo(f"model {number} ({kind}) serves; a running server swaps within a second")
 
 
 @app.command()
-def rollback(directory: Directory = DEFAULT_DIRECTORY) -> None:
+def rollback(
+    part: Annotated[Part, typer.Argument(help="Of what.")] = Part.RANKER, directory: Directory = DEFAULT_DIRECTORY
+) -> None:
     """Return to what served before."""
-    from endcap.learning.store import ModelStore
+    from endcap.learning.store import KINDS, ModelStore
 
-    number = ModelStore(existing(directory)).rollback(served_columns())
-    typer.echo(f"model {number} serves again" if number else "the fixed weights serve again")
+    (kind,) = (one for one in KINDS if one == part)
+    number = ModelStore(existing(directory)).rollback(served_columns(), kind)
+    nothing = "the fixed weights serve again" if kind == "ranker" else f"no {kind} serve any more"
+    typer.echo(f"model {number} serves again" if number else nothing)
 
 
 def served_columns() -> tuple[str, ...]:

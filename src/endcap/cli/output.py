@@ -70,16 +70,17 @@ def opened(directory: Path, config: Config) -> Iterator[Engine]:
 
 
 def use_trained(engine: Engine, directory: Path) -> None:
-    """Score as the server of this directory would; a ranker that cannot be used is named, and left."""
+    """Serve what the server of this directory would; a model that cannot be used is named, and left."""
     from endcap.errors import EndcapError
-    from endcap.learning.store import ModelStore
+    from endcap.learning.store import KINDS, ModelStore, use
 
     store = ModelStore(directory)
-    try:
-        if number := store.serving():
-            engine.use_ranker(store.load(number, engine.columns))
-    except EndcapError as wrong:
-        note(f"the trained ranker is not used: {wrong.message}")
+    for kind in KINDS:
+        try:
+            if number := store.serving(kind):
+                use(engine, kind, number, store)
+        except EndcapError as wrong:
+            note(f"the trained {kind} is not used: {wrong.message}")
 
 
 def existing(directory: Path) -> Path:

@@ -5,7 +5,8 @@ replayed. A pair's weight is the sum of its actions' weights, faded by age, on a
 views are not ten times the interest); pairs whose sum is not positive (removed, disliked) drop out.
 
 Cost: ALS 64 dimensions, 800,000 pairs, 15 iterations: ~40 s on one core. One thread, fixed seed: the same state gives
-the same factors. Not for: explicit ratings, where missing means unknown.
+the same factors. Not for: explicit ratings, where missing means unknown;
+``method = "mf"`` is for these (learning/ratings.py).
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from threadpoolctl import threadpool_limits
 
 from endcap.blocks import Blocks
 from endcap.config import FactorsConfig
+from endcap.engine import Progress, silent
 from endcap.learning.boosting import TooFewExamples
+from endcap.learning.ratings import Ratings, fit_ratings
 from endcap.models.factors import Factors
 from endcap.models.vectors import EXACT, MOST_CLUSTERS, PER_CLUSTER
 from endcap.types import ACTION_WEIGHT, F4, F8, I1, I4, U4
@@ -91,12 +94,30 @@ def fit_factors(
             f"there are {matrix.nnz}; train again when there is more traffic"
         )
     vectors = als_vectors(matrix, config) if config.method == "als" else bpr_vectors(matrix, config)
+    names = [item_ids[item] for item in kept.tolist()]
+    return ready(config, names, vectors, {"pairs": int(matrix.nnz), "users": pairs.n_users, **(meta or {})})
+
+
+def factors_of_ratings(
+    ratings: Ratings, config: FactorsConfig, meta: dict[str, Any] | None = None, progress: Progress = silent
+) -> Factors:
+    """Factorise ratings (learning/ratings.py); items that fewer than ``config.min_users`` rated get no vector."""
+    reach = np.bincount(ratings.item, minlength=len(ratings.item_ids))
+    vectors = fit_ratings(ratings, config, progress).served()
+    kept = np.flatnonzero(reach >= config.min_users)
+    names = [ratings.item_ids[item] for item in kept.tolist()]
+    return ready(
+        config, names, vectors[kept], {"ratings": len(ratings), "users": len(ratings.user_ids), **(meta or {})}
+    )
+
+
+def ready(config: FactorsConfig, names: list[str], vectors: F4, meta: dict[str, Any]) -> Factors:
+    """Item vectors with what serving them takes."""
     wide: F8 = vectors.astype(np.float64)
     gram = wide.T @ wide + config.regularization * np.eye(vectors.shape[1])
     inverse: F8 = np.linalg.inv(gram).astype(np.float64)
     return Factors(
-        config.method, [item_ids[item] for item in kept.tolist()], vectors, inverse, config.alpha,
-        cluster_centres(vectors, config.seed), {"pairs": int(matrix.nnz), "users": pairs.n_users, **(meta or {})},
+        config.method, names, vectors, inverse, config.alpha, cluster_centres(vectors, config.seed), meta
     )  # fmt: skip
 
 

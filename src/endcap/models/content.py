@@ -162,17 +162,18 @@ class ContentSource:
         self.nearest = Nearest(self.vectors, LIKE)
         self.model: ContentModel | None = None
         self._projection: F4 | None = None  # None: ``unfitted``, made when the first record comes
-        self._next: tuple[ContentModel, F4, ItemVectors] | None = None
+        self._next: tuple[ContentModel | None, F4, ItemVectors] | None = None
         self._catalogue = catalogue
         self._version = 0
         self._waiting: dict[int, None] = {}  # items to be read, in order
 
     # ------------------------------------------------------------ vectors
 
-    def use(self, model: ContentModel, projection: F4) -> None:
+    def use(self, model: ContentModel | None, projection: F4) -> None:
         """Serve another model as soon as ``catch_up`` has read the whole catalogue with it; until then the old one.
 
-        ``projection`` is ``model.projection()``: it takes half a second, for which nobody should hold a lock.
+        ``projection`` is ``model.projection()``, or ``unfitted()`` for None: it takes half a second, for which nobody
+        should hold a lock.
         """
         self._next = (model, projection, ItemVectors(DIM))
         self._waiting = dict.fromkeys(range(self._catalogue.n_items()))

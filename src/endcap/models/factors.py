@@ -36,7 +36,7 @@ from endcap.models.vectors import EXACT, ItemVectors, dot
 from endcap.types import F4, F8, I4, I8, MAX_SEEDS, U1, Arrays, Interest
 
 SCHEMA = "endcap-factors-1"
-METHODS = ("als", "bpr")
+METHODS = ("als", "bpr", "mf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +163,12 @@ class FactorsSource:
         self._system: F4 = np.zeros((MAX_SEEDS, MAX_SEEDS), np.float32)
         self._x: F4 = np.zeros(0, np.float32)
 
-    def use(self, factors: Factors, items: Names) -> None:
-        """Serve other factors from the next query on; those of items that are unknown here are left out."""
+    def use(self, factors: Factors | None, items: Names) -> None:
+        """Serve other factors from the next query on, or none; those of items that are unknown here are left out."""
+        if factors is None:
+            self.vectors.clear(0)
+            self.factors = None
+            return
         factors.check()
         dense = np.array([items.get(item_id) for item_id in factors.item_ids], np.int32)
         known = np.flatnonzero(dense >= 0)

@@ -1,9 +1,9 @@
-"""Which trained ranker serves: the server looks at the pointer file every second and swaps between two requests.
+"""What trained models serve: the server looks at the pointer file every second and swaps between two requests.
 
 Training runs in another process (``endcap train``) and ends with a new pointer; ``endcap models promote`` and
-``rollback`` write one too. Reading, checking and compiling happen on a thread of their own; the swap itself is one
-assignment under the engine's lock, so no request waits or fails. A ranker that cannot be used is refused with its
-reason in the log, once, and the one in use goes on serving.
+``rollback`` write one too. Reading, checking and compiling happen on a thread of their own; the swap itself happens
+under the engine's lock, between two requests, so none fails. What cannot be used is refused with its reason in the log,
+once, and what is in use goes on serving.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from endcap.engine import Engine
 from endcap.errors import EndcapError
-from endcap.learning.store import ModelStore
+from endcap.learning.store import KINDS, Kind, ModelStore, use
 
 PERIOD_S = 1.0
 
@@ -24,7 +24,7 @@ class ModelWatch:
 
     def __init__(self, engine: Engine, directory: Path, say: Callable[[str, str], None]) -> None:
         """``say(event, message)`` writes to the log."""
-        self.number = 0  # of the ranker in use, 0 = the fixed weights
+        self.numbers: dict[Kind, int] = dict.fromkeys(KINDS, 0)  # in use by kind, 0 = none
         self._engine = engine
         self._store = ModelStore(directory)
         self._say = say
@@ -42,13 +42,21 @@ class ModelWatch:
         if seen == self._seen:
             return
         self._seen = seen
+        for kind in KINDS:
+            self._follow(kind)
+
+    def _follow(self, kind: Kind) -> None:
+        kept = self.numbers[kind] or "none"
         try:
-            number = self._store.serving()
-            ranker = self._store.load(number, self._engine.columns) if number else None
+            number = self._store.serving(kind)
+            if number == self.numbers[kind]:
+                return
+            use(self._engine, kind, number, self._store)
         except EndcapError as wrong:
-            self._say("model_refused", f"{wrong.message}; ranker {self._engine.ranker.name} goes on serving")
+            self._say("model_refused", f"{wrong.message}; {kind} {kept} goes on serving")
             return
-        if number != self.number:
-            self._engine.use_ranker(ranker)
-            self.number = number
-            self._say("model_swapped", f"ranker {self._engine.ranker.name} serves from now on")
+        except Exception as wrong:  # a watch that dies would follow nothing for the life of the server
+            self._say("model_refused", f"{kind} cannot be used: {wrong!r}; {kind} {kept} goes on serving")
+            return
+        self.numbers[kind] = number
+        self._say("model_swapped", f"{kind} {number or 'none'} serves from now on")

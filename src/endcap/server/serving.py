@@ -94,11 +94,12 @@ class Lifespan:
     def start(self) -> None:
         """Compile before the first visitor; from now on folds run on this loop's thread, between requests."""
         warm_up(self.engine.config, self.progress)
+        if self.models is not None:
+            self.models.look()  # before folds move to the loop: the catalogue is read whole, not in slices
         loop = asyncio.get_running_loop()
         self.engine.deliver_on(loop.call_soon_threadsafe)
         self._tasks.append(loop.create_task(close_stalled(self._connections)))
         if self.models is not None:
-            self.models.look()
             self._tasks.append(loop.create_task(self.models.run()))
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process: do not walk through it again
