@@ -20,7 +20,7 @@ from endcap.server.keys import KINDS, KeyRing
 from endcap.server.requestlog import RequestLog
 from endcap.server.serving import Server, build
 
-START_S = 60.0  # kernels may compile on the first start
+START_S = 300  # the first server of a fresh checkout compiles every kernel
 
 
 @dataclass

@@ -24,7 +24,7 @@ import msgspec
 from endcap.config import Config
 from endcap.diagnosis import Finding, findings
 from endcap.errors import NotFound, StoreError
-from endcap.events.writer import Group, Writer
+from endcap.events.writer import Group, Schedule, Writer, at_once
 from endcap.models.content import ContentModel, unfitted
 from endcap.models.factors import Factors
 from endcap.preprocess.decode import RefusedRecord
@@ -60,7 +60,6 @@ READ_AT_ONCE = 512  # records of one slice: some 15 ms
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 Answer = Callable[[Ack | BaseException], None]
-at_once: Callable[[Callable[[], None]], object] = lambda call: call()  # noqa: E731  # where folds run without a loop
 
 
 def silent(_stage: str, _done: int, _total: int) -> None:
@@ -95,7 +94,7 @@ class Engine:
         self.runtime = runtime
         self._snapshots = snapshots
         self._lock = threading.RLock()
-        self._schedule = at_once
+        self._schedule = at_once  # where folds run
         self._snapshot_thread: threading.Thread | None = None
         self._new_state = new_state
         self.state, self.recovered = self._recover(progress)
@@ -165,9 +164,10 @@ class Engine:
         """Like ``submit``, but calls ``answer`` where folds run (see ``deliver_on``). Raises ``Overloaded``."""
         self._writer.submit(events, refused, answer)
 
-    def deliver_on(self, schedule: Callable[[Callable[[], None]], object]) -> None:
+    def deliver_on(self, schedule: Schedule) -> None:
         """Run folds and answers through ``schedule``: a server passes its loop's ``call_soon_threadsafe``."""
         self._schedule = schedule
+        self._writer.hand_over_by(schedule)
         schedule(self._read_catalogue)
 
     def _deliver(self, group: Group) -> None:

@@ -3,6 +3,8 @@
 Idea: whoever wants to write hands over a ``Submission`` and goes on. The writer thread takes everything that waits, up
 to ``group_max`` events, and appends it with one commit. While the disk works the next group gathers, so the group size
 follows the load by itself: one event per commit when it is quiet, thousands when it is busy. No timer, no tuning.
+A server hands over what one turn of its loop brought in one piece (``hand_over_by``): woken for every single event, the
+thread would commit them one by one and compete with the loop for the interpreter.
 
 Order: commit, then ``deliver(group)``, which folds and answers. An answer is given exactly once, where the group was
 delivered: an ``Ack`` when it is durable and folded, the exception when it is not.
@@ -23,6 +25,8 @@ from endcap.protocols import EventLog, Refused
 from endcap.types import Ack, Event, Stored
 
 Answer = Callable[[Ack | BaseException], None]
+Schedule = Callable[[Callable[[], None]], object]  # runs a call soon, in order, on a thread of its own choice
+at_once: Schedule = lambda call: call()  # noqa: E731  # where there is no loop
 
 
 class Submission:
@@ -88,7 +92,9 @@ class Writer:
         self._group_max = group_max
         self._max_pending = max_pending
         self._queue: SimpleQueue[Submission | None] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._turn: list[Submission] = []  # taken in, not handed over yet; written under the lock
+        self._schedule = at_once
+        self._lock = threading.RLock()
         self._submitted = 0  # events ever taken in; written under the lock
         self._done = 0  # events ever delivered; written by the thread alone
         self._closed = False
@@ -117,13 +123,27 @@ class Writer:
                     retry_after_s=1,
                 )
             self._submitted += n
-            self._queue.put(Submission(events, refused, answer))
+            self._turn.append(Submission(events, refused, answer))
+            first = len(self._turn) == 1
+        if first:
+            self._schedule(self._hand_over)
+
+    def hand_over_by(self, schedule: Schedule) -> None:
+        """Let ``schedule`` decide when the thread hears of new submissions; what waits then comes in one piece."""
+        self._schedule = schedule
+
+    def _hand_over(self) -> None:
+        with self._lock:
+            for submission in self._turn:
+                self._queue.put(submission)
+            self._turn.clear()
 
     def close(self) -> None:
         """Commit and deliver what waits, then stop. Harmless when called twice."""
         with self._lock:
             if not self._closed:
                 self._closed = True
+                self._hand_over()
                 self._queue.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join()
