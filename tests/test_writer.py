@@ -245,3 +245,20 @@ def test_many_threads_get_one_answer_each_and_every_event_is_stored_once(tmp_pat
     stored = [entry.event.event_id for entry in log.read(0, 1_000)]
     assert sorted(stored) == sorted({f"e{k}" for k in range(401)})
     log.close()
+
+
+def test_submissions_wait_for_the_end_of_the_turn_and_then_all_go() -> None:
+    answers, asked, log = Answers(), list[Callable[[], None]](), MemoryLog()
+    writer = Writer(log, acknowledge)
+    writer.hand_over_by(asked.append)
+    for k in range(5):
+        writer.submit([view(k)], (), answers.of(k))
+    assert len(asked) == 1  # asked for once a turn
+    assert (writer.pending, log.last_offset()) == (5, 0)
+    asked.pop()()
+    writer.submit([view(5)], (), answers.of(5))
+    assert len(asked) == 1
+    writer.close()  # does not wait for a loop that may be gone
+    asked.pop()()
+    assert log.last_offset() == 6
+    assert [len(got) for got in answers.got.values()] == [1] * 6
