@@ -37,6 +37,23 @@ class Lesson:
     relevant: tuple[set[str], set[str], set[str]]  # by objective
 
 
+def touches(log: EventLog, until: int) -> Iterator[tuple[int, str, str, Interaction]]:
+    """(offset, shopper, item id, event) of every interaction with an item up to offset ``until``.
+
+    A shopper is "u" and the user id, else "a" and the anonymous id; events of nobody are left out.
+    """
+    after = 0
+    while after < until and (chunk := log.read(after, CHUNK)):
+        after = chunk[-1].offset
+        for stored in chunk:
+            event = stored.event
+            if not isinstance(event, Interaction) or event.item_id is None or stored.offset > until:
+                continue
+            who = f"u{event.user_id}" if event.user_id else f"a{event.anon_id}" if event.anon_id else None
+            if who is not None:
+                yield stored.offset, who, event.item_id, event
+
+
 class Story:
     """The interactions of a log as columns."""
 
@@ -45,22 +62,15 @@ class Story:
         self._items: dict[str, int] = {}
         users: dict[str, int] = {}
         offset, ts, user, item, group = array("q"), array("q"), array("i"), array("i"), array("b")
-        after = 0
-        while after < until and (chunk := log.read(after, CHUNK)):
-            after = chunk[-1].offset
-            for stored in chunk:
-                event = stored.event
-                if not isinstance(event, Interaction) or event.item_id is None or stored.offset > until:
-                    continue
-                who = f"u{event.user_id}" if event.user_id else f"a{event.anon_id}" if event.anon_id else None
-                kind = int(ACTION_GROUP[ACTION_CODE[event.type]])
-                if who is None or kind < 0:
-                    continue
-                offset.append(stored.offset)
-                ts.append(event.ts)
-                user.append(users.setdefault(who, len(users)))
-                item.append(self._items.setdefault(event.item_id, len(self._items)))
-                group.append(kind)
+        for at, who, item_id, event in touches(log, until):
+            kind = int(ACTION_GROUP[ACTION_CODE[event.type]])
+            if kind < 0:
+                continue
+            offset.append(at)
+            ts.append(event.ts)
+            user.append(users.setdefault(who, len(users)))
+            item.append(self._items.setdefault(item_id, len(self._items)))
+            group.append(kind)
         self.offset: I8 = np.array(offset, np.int64)
         self.ts: I8 = np.array(ts, np.int64)
         self.group: I1 = np.array(group, np.int8)

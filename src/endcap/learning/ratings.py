@@ -28,10 +28,10 @@ from numba import njit
 from endcap.config import FactorsConfig
 from endcap.engine import Progress, silent
 from endcap.learning.boosting import TooFewExamples
+from endcap.learning.lessons import touches
 from endcap.protocols import EventLog
-from endcap.types import F4, F8, I4, I8, Interaction
+from endcap.types import F4, F8, I4, I8
 
-CHUNK = 20_000
 TOLD = {"like": 1.0, "dislike": -1.0}  # what these mean when they come without a value
 LEAST_RATINGS = 100
 
@@ -85,21 +85,14 @@ def ratings_of(log: EventLog, until: int) -> Ratings:
     users: dict[str, int] = {}
     items: dict[str, int] = {}
     user, item, value = array("i"), array("i"), array("f")
-    after = 0
-    while after < until and (chunk := log.read(after, CHUNK)):
-        after = chunk[-1].offset
-        for stored in chunk:
-            event = stored.event
-            if not isinstance(event, Interaction) or event.item_id is None or stored.offset > until:
-                continue
-            rated = event.value if event.type in ("rating", *TOLD) else None
-            rated = TOLD.get(event.type) if rated is None else rated
-            who = f"u{event.user_id}" if event.user_id else f"a{event.anon_id}" if event.anon_id else None
-            if rated is None or who is None:
-                continue
-            user.append(users.setdefault(who, len(users)))
-            item.append(items.setdefault(event.item_id, len(items)))
-            value.append(rated)
+    for _, who, item_id, event in touches(log, until):
+        rated = event.value if event.type in ("rating", *TOLD) else None
+        rated = TOLD.get(event.type) if rated is None else rated
+        if rated is None:
+            continue
+        user.append(users.setdefault(who, len(users)))
+        item.append(items.setdefault(item_id, len(items)))
+        value.append(rated)
     columns = np.array(user, np.int32), np.array(item, np.int32), np.array(value, np.float32)
     return newest_of_pairs(*columns, [*users], [*items])
 
