@@ -39,8 +39,9 @@ class Intake:
 
     def __init__(self, **settings: object) -> None:
         self.users, self.items, self.regions, self.identity = Ids(), Ids(), Ids(), Identity()
+        self.labels = Ids()
         config = CleanConfig(**settings)  # type: ignore[arg-type]  # a test's keywords
-        self.builder = BatchBuilder(self.users, self.items, self.regions, self.identity, config)
+        self.builder = BatchBuilder(self.users, self.items, self.regions, self.labels, self.identity, config)
         self.offset = 0
 
     def take(self, events: Sequence[Event]) -> list[EventBatch | Link | Stored]:
@@ -77,7 +78,9 @@ def test_a_run_of_interactions_is_one_batch_of_typed_columns() -> None:
     assert batch.value[1] == 0.5
     assert batch.quantity.tolist() == [3.0, 1.0]
     assert batch.session.tolist() == [-1, -1]
-    kinds = {name: getattr(batch, name).dtype for name in EventBatch.__slots__}
+    assert (batch.request, batch.slates) == (None, None)
+    columns = {name: getattr(batch, name) for name in EventBatch.__slots__ if name not in ("request", "slates")}
+    kinds = {name: column.dtype for name, column in columns.items()}
     assert kinds == {
         "offset": np.int64, "ts": np.int64, "user": np.int32, "item": np.int32, "action": np.int8, "value": np.float32,
         "quantity": np.float32, "price": np.float32, "hour": np.int8, "device": np.int8, "region": np.int16,
@@ -200,3 +203,23 @@ def test_cutting_the_stream_changes_no_row(events: list[Event], cut: int) -> Non
     whole, cut_in_two = Intake(), Intake()
     assert flat(whole, [events]) == flat(cut_in_two, [events[:cut], events[cut:]])
     assert len(whole.users) == len(cut_in_two.users)
+
+
+def test_a_slate_becomes_rows_and_one_entry_and_an_event_names_its_request() -> None:
+    intake = Intake()
+    slate = Impression(
+        event_id="imp:r1", request_id="r1", ts=START_MS, user_id="ann", placement="home", arm="bold",
+        arm_propensity=0.25, items=(Shown("i1", 0, 0.5, 1, 2.0), Shown("i2", 1)), warmth="hot", session_events=3,
+        variants={"b": "x", "a": "y"},
+    )  # fmt: skip
+    batch = intake.rows(view("i9"), slate, view("i1", request_id="r1"))
+    assert batch.item.tolist() == [0, 1, 2, 1]
+    assert batch.slates is not None
+    assert batch.request is not None
+    assert batch.request.tolist() == [0, 0, 0, int(batch.slates.request[0])]
+    assert (batch.slates.first.tolist(), batch.slates.n.tolist()) == ([1], [2])
+    assert (batch.slates.warmth.tolist(), batch.slates.session_events.tolist()) == ([2], [3])
+    assert batch.slates.propensity.tolist() == [0.5, 1.0]
+    assert batch.slates.rank.tolist() == [1, -1]
+    assert [intake.labels.name(int(k)) for k in batch.slates.variants[0] if k >= 0] == ["variant:a/y", "variant:b/x"]
+    assert intake.labels.name(int(batch.slates.arm[0])) == "arm:home/bold"

@@ -156,6 +156,30 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ends_at: str | None = None  # the same; the rule holds before this moment
 
 
+class ExploreConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much a placement may try out, only on slates that are logged as shown."""
+
+    share: float = 0.0  # most of a slate's places, on average, that trying out may change; 0 = never
+    protected: bool = True  # the first place is never touched, and arms other than the best get at most ``share``
+    new_items: int = 50  # an item shown less often than this is new: half of ``share`` goes to new ones; 0 = only swaps
+    arm_floor: float = 0.01  # least probability of an arm
+
+
+class FeedbackConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How what happened after a slate is joined to it, and what it is worth."""
+
+    rewards: dict[str, float] = field(
+        default_factory=lambda: {
+            "click": 1.0, "cart": 3.0, "purchase": 6.0, "rating": 3.0, "like": 2.0, "consume": 2.0, "dislike": -3.0,
+            "refund": -6.0,
+        }
+    )  # fmt: skip  # rating is scaled by its value on -1..1, consume by the share consumed
+    window_h: float = 24.0  # a slate can be rewarded for this long; until then its outcome is immature
+    touch_min: float = 30.0  # without a request id, a click or cart belongs to a slate at most this old
+    slates: int = 262_144  # most slates that wait for their outcome at a time; the oldest make room
+    half_life_requests: int = 2_000  # of what arms learned, in requests of the placement
+
+
 class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A named surface and how its list is made."""
 
@@ -172,6 +196,10 @@ class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     switch: dict[Literal["cold", "warm", "hot"], list[str]] = field(
         default_factory=dict
     )  # other sources for shoppers of whom nothing (cold), a little (warm) or enough (hot) is known
+    explore: ExploreConfig = field(default_factory=ExploreConfig)  # trying out, with known probabilities
+    arms: dict[str, dict[str, Any]] = field(
+        default_factory=dict
+    )  # name -> settings of this table that differ; which arm serves is learned from rewards, by context
 
 
 def shop_placements() -> dict[str, PlacementConfig]:
@@ -208,6 +236,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     user_knn: UserKnnConfig = field(default_factory=UserKnnConfig)
     factors: FactorsConfig = field(default_factory=FactorsConfig)
     learning: LearningConfig = field(default_factory=LearningConfig)
+    feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
     placements: dict[str, PlacementConfig] = field(default_factory=shop_placements)
     rules: list[Rule] = field(default_factory=list)
     static_items: list[str] = field(default_factory=list)  # the last resort: shown when nothing else is known
@@ -251,6 +280,18 @@ def merged_placements(given: dict[str, Any]) -> dict[str, Any]:
     for name, fields in given.items():
         merged[name] = {**merged.get(name, {"sources": ["covisit", "session_knn", "popular"]}), **fields}
     return merged
+
+
+def overridden(name: str, placement: PlacementConfig, changes: Mapping[str, Any]) -> PlacementConfig:
+    """A placement with some settings changed, as an arm or a variant has it; ``name`` is for the error."""
+    for key in ("arms", "explore"):
+        if key in changes:
+            raise ConfigError(f"{name} sets {key}, which belongs to the placement itself; take it out")
+    refuse_unknown(PlacementConfig, changes, f"{name}.")
+    try:
+        return msgspec.convert({**msgspec.to_builtins(placement), **changes, "arms": {}}, PlacementConfig)
+    except msgspec.ValidationError as wrong:
+        raise ConfigError(f"{name}: {wrong}; see docs/configuration.md for types and units") from wrong
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

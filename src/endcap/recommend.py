@@ -365,7 +365,7 @@ class Recommender:
         """The same items with every term of their score."""
         return [
             Placed(
-                one.item_id, one.score, one.reasons, one.sources, one.propensity,
+                one.item_id, one.score, one.reasons, one.sources, one.propensity, one.rank,
                 {term: part for term, part in zip(terms, parts, strict=True) if part != 0.0},
             )
             for one, parts in zip(placed, trace.tolist(), strict=True)

@@ -40,8 +40,9 @@ class State:
     def __init__(self, config: Config) -> None:
         self.offset = 0
         self.users, self.items, self.regions = Ids(), Ids(), Ids()
+        self.labels = Ids()  # of placements, arms and variants
         self.identity = Identity()
-        self.builder = BatchBuilder(self.users, self.items, self.regions, self.identity, config.clean)
+        self.builder = BatchBuilder(self.users, self.items, self.regions, self.labels, self.identity, config.clean)
         self.cleaner = Cleaner(config.clean)
         self.catalogue = Catalogue(self.items, config.catalogue)
         self.people = People()
@@ -74,7 +75,7 @@ class State:
 
     def ids(self) -> dict[str, Ids]:
         """The dictionaries of dense ids."""
-        return {"users": self.users, "items": self.items, "regions": self.regions}
+        return {"users": self.users, "items": self.items, "regions": self.regions, "labels": self.labels}
 
     # ------------------------------------------------------------ write
 

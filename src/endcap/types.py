@@ -150,7 +150,9 @@ class Shown(Struct, frozen=True, array_like=True):
 
     item_id: str
     position: int
-    propensity: float = 1.0
+    propensity: float = 1.0  # of this item at this position, given the arm
+    rank: int = -1  # the position that the scores alone would have given it; -1 = exploration brought it in
+    score: float = 0.0
 
 
 class Impression(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="impression"):
@@ -165,8 +167,14 @@ class Impression(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
     session_id: str | None = None
     placement: str = "home"
     items: tuple[Shown, ...] = ()
-    versions: dict[str, str] = field(default_factory=dict)
+    arm: str = ""  # of the placement; "" = it has none
+    arm_propensity: float = 1.0  # that this arm was drawn at this moment
+    variants: dict[str, str] = field(default_factory=dict)  # experiment -> variant
+    versions: dict[str, str] = field(default_factory=dict)  # of the policy (settings) and of the models
+    warmth: str = ""  # cold, warm or hot at that moment
+    session_events: int = 0  # items of the running session, as far as they are remembered
     context: Context | None = None
+    context_hash: str = ""  # equal for equal context, placement, arm settings and warmth
 
 
 class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -282,6 +290,7 @@ class Ack(Struct, frozen=True, kw_only=True):
 # ---------------------------------------------------------------- questions and answers
 
 PlacementName = str
+ImpressionName = Literal["logged", "not_asked", "prefetch", "bot", "overloaded"]
 RungName = Literal["full", "fewer_sources", "no_model", "session_only", "popular", "static", "refuse"]
 
 
@@ -321,7 +330,8 @@ class Placed(Struct, frozen=True, omit_defaults=True):
     score: float
     reasons: list[Reason]
     sources: list[str]
-    propensity: float = 1.0
+    propensity: float = 1.0  # of this item at this position, given the arm
+    rank: int | None = None  # only where exploration acted: the position by score alone, -1 = not on the slate
     trace: dict[str, float] | None = None  # every term of the score; with explain only
 
 
@@ -337,6 +347,11 @@ class Slate(Struct, frozen=True, kw_only=True):
     ts: int = 0
     strategy: str = "personal"
     warmth: str = "cold"
+    session_events: int = 0
+    arm: str = ""
+    arm_propensity: float = 1.0
+    variants: dict[str, str] = field(default_factory=dict)
+    impression: ImpressionName = "not_asked"  # whether it is in the log that this slate was shown, or why not
     versions: dict[str, str] = field(default_factory=dict)
     missing_ids: list[str] = field(default_factory=list)
     explanation: dict[str, Any] | None = None  # counts per source and filter; with explain only
@@ -389,6 +404,49 @@ QUANTITY_OUTLIER = 32  # quantity clipped
 UNCLEAN = REPEATED | FLOOD | BOT | LATE
 
 
+MAX_VARIANTS = 4  # experiments that one slate can be part of
+
+
+@dataclass(frozen=True, slots=True)
+class SlateBatch:
+    """The impressions of an ``EventBatch``: ``s`` slates with ``r`` shown items in all, in order of the log."""
+
+    first: I8  # [s] the batch row of the slate's first item; the others follow
+    n: I4  # [s]
+    request: I8  # [s] hash of the request id
+    placement: I2  # [s] interned
+    arm: I2  # [s] interned, -1 = none
+    arm_propensity: F4  # [s]
+    warmth: I1  # [s] 0 cold, 1 warm, 2 hot
+    session_events: I2  # [s]
+    variants: I4  # [s, MAX_VARIANTS] interned "experiment/variant", -1 = none
+    propensity: F4  # [r]
+    rank: I2  # [r]
+    score: F4  # [r]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What a batch taught about slates: that one was shown, or that something shown was rewarded; ``m`` in log order.
+
+    The facts of a slate (placement, arm, context, items) are in the arrays of ``OpenSlates``, by ``slot``.
+    """
+
+    slot: I4  # [m] which slate
+    place: I4  # [m] position of the rewarded item in it; -1: this entry says that the slate was shown
+    item: I4  # [m] the rewarded item; -1 for a slate
+    deed: I1  # [m] what was done, a number of DEEDS; -1 for a slate
+    reward: F4  # [m] its worth by the reward table; 0 for a slate
+    ts: I8  # [m] epoch ms
+
+    def __len__(self) -> int:
+        return int(self.slot.shape[0])
+
+
+WARMTH_CODE = {"cold": 0, "warm": 1, "hot": 2}
+DEEDS: tuple[str, ...] = ("click", "cart", "purchase", "rating", "like", "consume", "dislike", "refund")
+
+
 @dataclass(frozen=True, slots=True)
 class EventBatch:
     """Interactions as columns, all of length n, ordered by offset. One live event is a batch of one.
@@ -409,6 +467,8 @@ class EventBatch:
     region: I2  # interned, -1 = none
     session: I4  # number of the session, by time of start; -1 before cleaning
     flags: U1  # bits above
+    request: I8 | None = None  # hash of the request id that an interaction names, 0 = none; None = no row names one
+    slates: SlateBatch | None = None  # the impressions among the rows
 
     def __len__(self) -> int:
         return int(self.offset.shape[0])

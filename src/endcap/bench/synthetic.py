@@ -114,4 +114,5 @@ def events(n_events: int, n_items: int, n_users: int, seed: int, days: float = 1
 
 def part(batch: EventBatch, start: int, stop: int) -> EventBatch:
     """Rows start..stop-1 as a batch of their own (views, no copies)."""
-    return EventBatch(**{name: getattr(batch, name)[start:stop] for name in EventBatch.__slots__})
+    columns = {name: getattr(batch, name) for name in EventBatch.__slots__}
+    return EventBatch(**{name: column[start:stop] for name, column in columns.items() if column is not None})

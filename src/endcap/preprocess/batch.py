@@ -10,7 +10,8 @@ event with neither counts for nobody (user -1) and still for the items.
 
 Normalised on the way: device names to codes; the local hour from ``utc_offset_min`` (UTC when not given); regions to
 numbers, the first ``MAX_REGIONS`` of them; a rating below the middle of the scale is a dislike; an event that arrived
-too long after it happened gets the LATE bit. An impression becomes one row per shown item with the same offset.
+too long after it happened gets the LATE bit. An impression becomes one row per shown item with the same offset; what
+holds for the whole slate goes into ``SlateBatch``.
 
 Cost: about 2 us per event, 12 us for an event alone. Rows are tuples until the cut; one pass per column then is three
 times as quick as transposing them all at once.
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from operator import itemgetter
 from typing import Any
 
@@ -28,7 +30,19 @@ import numpy as np
 from endcap.config import CleanConfig
 from endcap.preprocess.identity import Identity
 from endcap.preprocess.ids import Ids
-from endcap.types import ACTION_CODE, DEVICE_CODE, LATE, Context, EventBatch, Impression, Interaction, Stored
+from endcap.types import (
+    ACTION_CODE,
+    DEVICE_CODE,
+    LATE,
+    MAX_VARIANTS,
+    WARMTH_CODE,
+    Context,
+    EventBatch,
+    Impression,
+    Interaction,
+    SlateBatch,
+    Stored,
+)
 
 MAX_REGIONS = 1024  # each region has a popularity list of its own; names beyond this many count as no region
 HOUR_MS = 3_600_000
@@ -53,23 +67,73 @@ class Link:
     user: int
 
 
-def batch_of(rows: list[Row]) -> EventBatch:
-    """Rows in the order of ``COLUMNS`` as a batch that is not cleaned yet."""
-    n = len(rows)
-    with np.errstate(over="ignore"):  # a price beyond float32 becomes infinite here and none in cleaning
-        columns = {name: np.fromiter(map(place, rows), kind, n) for name, kind, place in COLUMNS}
-    return EventBatch(session=np.full(n, -1, np.int32), **columns)
+def request_hash(request_id: str) -> int:
+    """A request id as a number that is never 0."""
+    return int.from_bytes(blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1 or 1
+
+
+class Run:
+    """Rows that gather until something structural cuts them off."""
+
+    __slots__ = ("named", "rows", "slates")
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.named: list[tuple[int, int]] = []  # row, hash of the request it names: few rows name one
+        self.slates: list[tuple[int, Impression]] = []  # first row
+
+    def batch(self, labels: Ids) -> EventBatch:
+        """The rows in the order of ``COLUMNS`` as a batch that is not cleaned yet; the run is empty after it."""
+        rows, n = self.rows, len(self.rows)
+        with np.errstate(over="ignore"):  # a price beyond float32 becomes infinite here and none in cleaning
+            columns = {name: np.fromiter(map(place, rows), kind, n) for name, kind, place in COLUMNS}
+        request = None
+        if self.named:
+            request = np.zeros(n, np.int64)
+            at, named = zip(*self.named, strict=True)
+            request[list(at)] = named
+        slates = slate_batch(self.slates, labels) if self.slates else None
+        self.rows, self.named, self.slates = [], [], []
+        return EventBatch(session=np.full(n, -1, np.int32), request=request, slates=slates, **columns)
+
+
+def slate_batch(slates: list[tuple[int, Impression]], labels: Ids) -> SlateBatch:
+    """What holds for whole slates, as columns."""
+    shown = [one for _, slate in slates for one in slate.items]
+    variants = np.full((len(slates), MAX_VARIANTS), -1, np.int32)
+    for at, (_, slate) in enumerate(slates):
+        for k, (experiment, variant) in enumerate(sorted(slate.variants.items())[:MAX_VARIANTS]):
+            variants[at, k] = labels.intern(f"variant:{experiment}/{variant}")
+    return SlateBatch(
+        first=np.array([first for first, _ in slates], np.int64),
+        n=np.array([len(slate.items) for _, slate in slates], np.int32),
+        request=np.array([request_hash(slate.request_id) for _, slate in slates], np.int64),
+        placement=np.array([labels.intern(f"placement:{slate.placement}") for _, slate in slates], np.int16),
+        arm=np.array(
+            [labels.intern(f"arm:{slate.placement}/{slate.arm}") if slate.arm else -1 for _, slate in slates], np.int16
+        ),
+        arm_propensity=np.array([slate.arm_propensity for _, slate in slates], np.float32),
+        warmth=np.array([WARMTH_CODE.get(slate.warmth, 0) for _, slate in slates], np.int8),
+        session_events=np.array([min(slate.session_events, 32_767) for _, slate in slates], np.int16),
+        variants=variants,
+        propensity=np.array([one.propensity for one in shown], np.float32),
+        rank=np.array([one.rank for one in shown], np.int16),
+        score=np.array([one.score for one in shown], np.float32),
+    )
 
 
 class BatchBuilder:
     """Turns stored events into batches and structural changes."""
 
-    __slots__ = ("_identity", "_items", "_lateness_ms", "_regions", "_users")
+    __slots__ = ("_identity", "_items", "_labels", "_lateness_ms", "_regions", "_users")
 
-    def __init__(self, users: Ids, items: Ids, regions: Ids, identity: Identity, config: CleanConfig) -> None:
+    def __init__(
+        self, users: Ids, items: Ids, regions: Ids, labels: Ids, identity: Identity, config: CleanConfig
+    ) -> None:
         self._users = users
         self._items = items
         self._regions = regions
+        self._labels = labels
         self._identity = identity
         self._lateness_ms = None if "late" in config.off else config.lateness_h * HOUR_MS
 
@@ -78,28 +142,29 @@ class BatchBuilder:
 
         The consumer must apply each part before it asks for the next one: a ``Link`` by ``Identity.link``.
         """
-        rows: list[Row] = []
-        append = rows.append
+        run = Run()
         for entry in stored:
             event = entry.event
             if not isinstance(event, (Interaction, Impression)):
-                if rows:
-                    yield batch_of(rows)
-                    rows.clear()
+                if run.rows:
+                    yield run.batch(self._labels)
                 yield entry
                 continue
             user, anon = self._who(event)
             if anon >= 0:
-                if rows:
-                    yield batch_of(rows)
-                    rows.clear()
+                if run.rows:
+                    yield run.batch(self._labels)
                 yield Link(anon, user)
-            if isinstance(event, Interaction):
-                append(self._row(entry.offset, event, user))
-            else:
-                rows.extend(self._shown(entry.offset, event, user))
-        if rows:
-            yield batch_of(rows)
+            if isinstance(event, Impression):
+                if event.items:
+                    run.slates.append((len(run.rows), event))
+                run.rows.extend(self._shown(entry.offset, event, user))
+                continue
+            if event.request_id:
+                run.named.append((len(run.rows), request_hash(event.request_id)))
+            run.rows.append(self._row(entry.offset, event, user))
+        if run.rows:
+            yield run.batch(self._labels)
 
     def _who(self, event: Interaction | Impression) -> tuple[int, int]:
         """The dense user of an event, and the anonymous id whose history must move to it first (-1 = none)."""

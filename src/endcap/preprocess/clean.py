@@ -269,7 +269,7 @@ class Cleaner:
         )  # fmt: skip
         return EventBatch(
             batch.offset, batch.ts, batch.user, batch.item, batch.action, batch.value, quantity, price,
-            batch.hour, batch.device, batch.region, session, flags,
+            batch.hour, batch.device, batch.region, session, flags, batch.request, batch.slates,
         )  # fmt: skip
 
     def catalogue_price(self, item: int, price: float | None) -> None:
