@@ -28,7 +28,8 @@ FLOORS: dict[int, frozenset[str]] = {
     7: frozenset({"learning", "evaluation"}),
     8: frozenset({"server"}),
     9: frozenset({"demo", "bench"}),
-    10: frozenset({"cli"}),
+    10: frozenset({"simulator"}),
+    11: frozenset({"cli"}),
 }  # fmt: skip
 FLOOR = {unit: floor for floor, units in FLOORS.items() for unit in units}
 PUBLIC = "endcap"  # the package itself: the public surface, which names things of every floor, lazily
