@@ -18,7 +18,7 @@ CATEGORIES = (
     ("Brushes", "Drills", "Hammers", "Ladders", "Lamps", "Saws"),
 )  # by kind
 N_CATEGORIES = sum(map(len, CATEGORIES))
-BRANDS = tuple("Alder Birch Cedar Dogwood Elm Fir Ginkgo Hazel Ivy Juniper Larch Maple Oak Pine Rowan".split())
+BRANDS = ("Alder", "Birch", "Cedar", "Dogwood", "Elm", "Fir", "Ginkgo", "Hazel", "Ivy", "Juniper", "Larch", "Maple")
 PLENTY = 1_000_000_000
 DAY_MS = 86_400_000
 

@@ -9,7 +9,7 @@ clicked with probability ``appeal`` (the position-based model). Both are known h
   mean 1 over the categories. Then how well the price suits. The weights drift by a random walk, day by day.
 * quality: of the item itself, the same for everyone.
 * moment: ``moment`` > 0 makes gifts good on phones, in the evening and in the south, and tools good at desks by day;
-  the log odds between the two are a sum of device, hour and region. ``switch`` turns it around.
+  the log odds between the two, ``lean``, are a sum of device, hour and region.
 * patience: each showing in vain lowers the appeal to that shopper; half of it is forgotten in a day.
 """
 
@@ -54,7 +54,8 @@ class Habits:
 
     def theta(self) -> F8:
         """[places] the probability that a place is looked at."""
-        return (np.arange(self.places) + 1.0) ** -self.attention
+        theta: F8 = np.power(np.arange(1.0, self.places + 1), -self.attention)
+        return theta
 
 
 class Shoppers:
@@ -70,7 +71,6 @@ class Shoppers:
         self.device: I4 = rng.choice(len(DEVICES), habits.n, p=[0.55, 0.35, 0.1]).astype(np.int32)
         self.region: I4 = rng.integers(0, len(REGIONS), habits.n, np.int32)
         self.vain: F4 = np.zeros((habits.n, len(shop)), np.float32)  # showings without a click, fading
-        self.turned = 1.0  # -1.0 after a switch
         self.weights: F8 = self._weighted()
 
     def _weighted(self) -> F8:
@@ -89,11 +89,11 @@ class Shoppers:
     def lean(self, device: I4, hour: I4, region: I4) -> F8:
         """Log odds of gifts against tools at these moments (arrays of equal length)."""
         by_hour = np.where(hour >= EVENING_FROM, EVENING, DAY)
-        return self.turned * self.habits.moment * (BY_DEVICE[device] + by_hour + BY_REGION[region])
+        return self.habits.moment * (BY_DEVICE[device] + by_hour + BY_REGION[region])
 
-    def arms(self, device: I4, hour: I4, region: I4) -> F8:
-        """[v, 2] expected reward of a full slate of gifts and of tools, where taste, quality and patience play no part."""
-        half = self.lean(device, hour, region)[:, None] * np.array([0.5, -0.5])
+    def arms(self, lean: F8) -> F8:
+        """[v, 2] expected reward of a full slate of gifts and of tools, where nothing but the moment counts."""
+        half = lean[:, None] * np.array([0.5, -0.5])
         value: F8 = WORTH * self.theta.sum() * np.minimum(MOST, self.habits.base * np.exp(half))
         return value
 

@@ -66,9 +66,7 @@ def draw_visits(rng: np.random.Generator, shoppers: Shoppers, n: int, start_ms: 
     day = rng.integers(0, max(1, round(days)), n_sessions)
     hour = rng.choice(24, n_sessions, p=BUSY / BUSY.sum())
     begin = start_ms + day * DAY_MS + hour * HOUR_MS + rng.integers(0, HOUR_MS, n_sessions)
-    device = np.where(
-        rng.random(n_sessions) < AT_HOME, shoppers.device[who], rng.integers(0, len(DEVICES), n_sessions)
-    )
+    device = np.where(rng.random(n_sessions) < AT_HOME, shoppers.device[who], rng.integers(0, len(DEVICES), n_sessions))
     likes = shoppers.weights[who].cumsum(axis=1)
     intent = (likes < rng.random(n_sessions)[:, None] * likes[:, -1:]).sum(axis=1)
     session = np.repeat(np.arange(n_sessions), pages[:n_sessions])[:n]

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from endcap.simulator.connection import Connection
 from endcap.simulator.shop import DAY_MS, Shop
@@ -27,6 +28,7 @@ CART_MS = 40 * SECOND_MS  # from click to cart
 BUY_LATER_H = 2.0  # from cart to purchase, on average
 LATEST_H = 20.0
 
+Mask = NDArray[np.bool_]
 Progress = Callable[[str, int, int], None]
 
 
@@ -83,14 +85,14 @@ class World:
         self.connection.put_items(self.shop.records())
         if self._before is not None:
             self.warm_up(self._before)
-        visits, shoppers, plan = self.visits, self.shoppers, self.plan
+        visits, shoppers = self.visits, self.shoppers
         record = self.blank()
         lean = shoppers.lean(visits.device, visits.hour, visits.region)
+        if self.plan.switch_at:
+            lean[self.plan.switch_at :] *= -1.0
+        record.arms = shoppers.arms(lean)
         today = record.first_day
         for views in visits.steps():
-            if plan.switch_at and views.stop > plan.switch_at and shoppers.turned > 0:
-                shoppers.turned = -1.0
-                lean[views.start :] *= -1.0
             day = int(visits.ts[views.start]) // DAY_MS
             for _ in range(today, day):
                 shoppers.next_day()
@@ -104,15 +106,7 @@ class World:
             step(stage, views.stop, len(visits))
         record.on_sale.append(self.shop.arrived)
         record.lost = self.shop.lost
-        record.arms = np.concatenate([self.worth_of_arms(False), self.worth_of_arms(True)])
         return record
-
-    def worth_of_arms(self, turned: bool) -> F8:
-        """Of the page views before (or after) the switch."""
-        visits, at = self.visits, self.plan.switch_at or len(self.visits)
-        part = slice(at, None) if turned else slice(0, at)
-        self.shoppers.turned = -1.0 if turned else 1.0
-        return self.shoppers.arms(visits.device[part], visits.hour[part], visits.region[part])
 
     def blank(self) -> Record:
         n, places = len(self.visits), self.shoppers.habits.places
@@ -158,7 +152,7 @@ class World:
         shoppers.vain[who, items[clicked]] = 0
         return self.deeds(v, items, clicked, chance, slate.request_id, ts)
 
-    def deeds(self, v: int, items: I4, clicked: F8, chance: F8, request_id: str, ts: int) -> list[Interaction]:
+    def deeds(self, v: int, items: I4, clicked: Mask, chance: F8, request_id: str, ts: int) -> list[Interaction]:
         """Clicks and carts of one page view; purchases are put off. Without a request id they are plain views."""
         done: list[Interaction] = []
         for at in np.flatnonzero(clicked).tolist():
@@ -229,4 +223,4 @@ def moment(device: int, region: int) -> Context:
     return Context(device=DEVICES[device], region=REGIONS[region])
 
 
-__all__ = ["PLACEMENT", "WIDTH", "Plan", "Record", "World"]
+__all__ = ["PLACEMENT", "WIDTH", "Plan", "Progress", "Record", "World"]
