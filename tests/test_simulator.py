@@ -306,7 +306,9 @@ def test_attention_is_recovered_from_swaps(seed: int) -> None:
 @settings(deadline=None, max_examples=30)
 @given(
     st.lists(st.floats(0.05, 1.0), min_size=2, max_size=6).flatmap(
-        lambda theta: st.tuples(st.just(theta), st.lists(st.floats(0.05, 1.0), min_size=len(theta), max_size=len(theta)))
+        lambda theta: st.tuples(
+            st.just(theta), st.lists(st.floats(0.05, 1.0), min_size=len(theta), max_size=len(theta))
+        )
     )
 )
 def test_exact_counts_give_the_exact_attention(truth: tuple[list[float], list[float]]) -> None:

@@ -1,8 +1,12 @@
-"""The way to the server: kept-alive connections, one question each at a time, answers in the order of the questions."""
+"""The way to the server: kept-alive connections, one question each at a time, answers in the order of the questions.
+
+They take turns, so that none is idle for so long that the server closes it.
+"""
 
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +28,7 @@ class Connection:
     """``width`` sockets to one server that runs without keys."""
 
     def __init__(self, host: str, port: int, width: int) -> None:
-        self._sockets = [socket.create_connection((host, port), PATIENCE_S) for _ in range(width)]
+        self._sockets = deque(socket.create_connection((host, port), PATIENCE_S) for _ in range(width))
         for sock in self._sockets:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -34,7 +38,7 @@ class Connection:
 
     def slates(self, queries: Sequence[Query]) -> list[Slate]:
         """Shown slates for at most ``width`` queries, asked at once."""
-        pairs = list(zip(self._sockets, queries, strict=False))
+        pairs = [(self._turn(), query) for query in queries]
         for sock, query in pairs:
             sock.sendall(request("POST", "/v1/recommend?shown=1", _encode(query)))
         return [_slate(receive(sock)) for sock, _ in pairs]
@@ -51,13 +55,20 @@ class Connection:
 
     def get(self, path: str) -> Any:
         """What is at ``path``; None when this server has no such thing."""
-        self._sockets[0].sendall(request("GET", path))
-        text = receive(self._sockets[0], missing_ok=True)
+        sock = self._turn()
+        sock.sendall(request("GET", path))
+        text = receive(sock, missing_ok=True)
         return msgspec.json.decode(text) if text else None
 
+    def _turn(self) -> socket.socket:
+        """The socket that has waited longest."""
+        self._sockets.rotate(-1)
+        return self._sockets[-1]
+
     def _write(self, path: str, body: object) -> None:
-        self._sockets[0].sendall(request("POST", path, _encode(body)))
-        ack = _ack(receive(self._sockets[0]))
+        sock = self._turn()
+        sock.sendall(request("POST", path, _encode(body)))
+        ack = _ack(receive(sock))
         if ack.rejected:
             raise EndcapError(f"the server refused {len(ack.rejected)} records of {path}: {ack.rejected[0].message}")
 
