@@ -25,7 +25,7 @@ from endcap.simulator.scenarios import BASE, EQUAL, Shelf, live, served_theta
 from endcap.simulator.shop import DAY_MS, N_CATEGORIES, Shop
 from endcap.simulator.shoppers import WORTH, Habits, Shoppers
 from endcap.simulator.verdict import Bar, Curve, Verdict
-from endcap.simulator.visits import WIDTH, draw_visits
+from endcap.simulator.visits import WIDTH
 from endcap.simulator.world import Plan, Record, World
 from endcap.types import Interaction, Item, Placed, Query, Slate
 
