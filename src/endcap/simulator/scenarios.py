@@ -193,9 +193,9 @@ def switch(requests: int, seed: int, step: Progress) -> Verdict:
 
 def positions(requests: int, seed: int, step: Progress) -> Verdict:
     """The attention of each place, recovered from swaps."""
-    habits = Habits(base=0.2)
+    habits = Habits(base=0.4)  # the more clicks, the smaller the error: it falls with their square root
     run = live(
-        exploring(0.2, protected=False, new_items=0), habits, FULL, Plan(requests, 25, seed, warm_up=1_000), step,
+        exploring(0.2, protected=False, new_items=0), habits, FULL, Plan(requests, 10, seed, warm_up=1_000), step,
         "requests",
     )  # fmt: skip
     true = habits.theta()
