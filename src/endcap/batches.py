@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from endcap.types import F4, I1, I2, I4, I8, U1
 
+Records = NDArray[Any]  # of one of the structured dtypes below
+
 # Bits of EventBatch.flags, set by preprocess/. An event with any bit of UNCLEAN stays in the log and in the report,
 # and is left out of every statistic that other shoppers see.
 REPEATED = 1  # same user, item and action again within two seconds
@@ -62,8 +64,8 @@ class Outcomes:
     The facts of a slate stand in ``slates`` by ``slot``; those of a shown item in ``rows`` by ``row``.
     """
 
-    slates: NDArray[Any]  # [S] records of dtype SLATE
-    rows: NDArray[Any]  # [R] records of dtype SHOWN_ROW
+    slates: Records  # [S] of dtype SLATE
+    rows: Records  # [R] of dtype SHOWN_ROW
     slot: I4  # [m] which slate
     row: I4  # [m] which shown item was rewarded; for a slate its first one
     place: I4  # [m] position of the rewarded item; -1: this entry says that the slate was shown

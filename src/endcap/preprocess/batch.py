@@ -33,7 +33,7 @@ from endcap.preprocess.identity import Identity
 from endcap.preprocess.ids import Ids
 from endcap.types import ACTION_CODE, DEVICE_CODE, Context, Impression, Interaction, Stored
 
-MAX_SLATES = 4_096  # of one batch; ``OpenSlates`` relies on it
+MAX_SLATES, MAX_SHOWN = 4_096, 32_768  # slates of one batch, and items on them; ``OpenSlates`` relies on both
 MAX_REGIONS = 1024  # each region has a popularity list of its own; names beyond this many count as no region
 HOUR_MS = 3_600_000
 NAN = float("nan")
@@ -65,12 +65,13 @@ def request_hash(request_id: str) -> int:
 class Run:
     """Rows that gather until something structural, or their number, cuts them off."""
 
-    __slots__ = ("claims", "rows", "slates")
+    __slots__ = ("claims", "n_shown", "rows", "slates")
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.claims: list[tuple[int, int, int, int]] = []  # row, request, placement, position: few rows have any
         self.slates: list[tuple[tuple[int, int, list[int]], Impression]] = []  # first row, placement, arm, variants
+        self.n_shown = 0  # items on them
 
     def batch(self) -> EventBatch:
         """The rows in the order of ``COLUMNS`` as a batch that is not cleaned yet; the run is empty after it."""
@@ -79,7 +80,7 @@ class Run:
             columns = {name: np.fromiter(map(place, rows), kind, n) for name, kind, place in COLUMNS}
         claims = claim_batch(self.claims, n) if self.claims else None
         slates = slate_batch(self.slates) if self.slates else None
-        self.rows, self.claims, self.slates = [], [], []
+        self.rows, self.claims, self.slates, self.n_shown = [], [], [], 0
         return EventBatch(session=np.full(n, -1, np.int32), claims=claims, slates=slates, **columns)
 
 
@@ -146,8 +147,9 @@ class BatchBuilder:
             if isinstance(event, Impression):
                 if event.items:
                     run.slates.append((self._slate(len(run.rows), event), event))
+                    run.n_shown += len(event.items)
                     run.rows.extend(self._shown(entry.offset, event, user))
-                if len(run.slates) == MAX_SLATES:
+                if len(run.slates) == MAX_SLATES or run.n_shown >= MAX_SHOWN:
                     yield run.batch()
                 continue
             if event.request_id or event.placement:
