@@ -40,7 +40,7 @@ class Connection:
         """Shown slates for at most ``width`` queries, asked at once."""
         pairs = [(self._turn(), query) for query in queries]
         for sock, query in pairs:
-            sock.sendall(request("POST", "/v1/recommend?shown=1", _encode(query)))
+            sock.sendall(request("POST", "/v1/recommend", _encode(query)))
         return [_slate(receive(sock)) for sock, _ in pairs]
 
     def send(self, events: Sequence[Interaction]) -> None:
