@@ -3,14 +3,19 @@ run on a real server."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from endcap.errors import EndcapError
 from endcap.simulator.connection import Connection
 from endcap.simulator.estimates import (
     blocks,
@@ -149,18 +154,18 @@ def test_a_session_is_one_shopper_on_one_device_with_pauses() -> None:
 
 def test_places_are_clicked_as_often_as_attention_times_appeal() -> None:
     habits = Habits(n=400, places=PLACES, base=0.5, taste=0.0, patience=1.0, attention=0.9)
-    _, _, record = run(requests=12_000, habits=habits, shelf=Shelf(60))
+    _, _, record = run(requests=5_000, habits=habits, shelf=Shelf(60))
     expected = habits.theta() * 0.5
-    noise = np.sqrt(expected * (1 - expected) / 12_000)
+    noise = np.sqrt(expected * (1 - expected) / 5_000)
     assert (np.abs(record.clicked.mean(axis=0) - expected) < 4.5 * noise).all()
     np.testing.assert_allclose(record.reward, WORTH * expected.sum(), rtol=1e-5)
 
 
 def test_the_reward_of_a_slate_is_what_its_clicks_carts_and_purchases_bring_on_average() -> None:
     habits = Habits(n=400, places=PLACES, base=0.5, patience=1.0)
-    server, _, record = run(requests=12_000, habits=habits, shelf=Shelf(60, 0, 0.5))
+    server, _, record = run(requests=5_000, habits=habits, shelf=Shelf(60, 0, 0.5))
     worth = {"click": 1.0, "cart_add": 3.0, "purchase": 6.0}
-    got = sum(worth[event.type] for event in server.events) / 12_000
+    got = sum(worth[event.type] for event in server.events) / 5_000
     assert got == pytest.approx(record.reward.mean(), rel=0.05)
 
 
@@ -287,9 +292,10 @@ def swapped(theta: np.ndarray, appeal: np.ndarray, share: float, n: int, seed: i
     random = np.random.default_rng(seed)
     places = theta.shape[0]
     ranks = np.tile(np.arange(places), (n, 1))
-    for v in np.flatnonzero(random.random(n) < share):
-        a, b = random.choice(places, 2, replace=False)
-        ranks[v, [a, b]] = ranks[v, [b, a]]
+    here = np.flatnonzero(random.random(n) < share)
+    one = random.integers(0, places, here.shape[0])
+    other = (one + random.integers(1, places, here.shape[0])) % places
+    ranks[here, one], ranks[here, other] = other, one
     _, _, record = run(requests=20)
     clicked = random.random((n, places)) < theta * appeal[ranks]
     return replace(record, ranks=ranks.astype(np.int8), clicked=clicked.astype(np.int8), items=ranks.astype(np.int32))
@@ -366,8 +372,6 @@ def test_a_verdict_becomes_json_and_pictures_that_stand_alone(tmp_path: Any) -> 
     text = path.read_text("utf-8")
     assert path.name == "simulate-x.svg"
     assert 'xmlns="http://www.w3.org/2000/svg"' in text
-    from xml.etree import ElementTree
-
     assert ElementTree.fromstring(text).tag.endswith("svg")
 
 
@@ -387,18 +391,68 @@ def test_a_run_on_a_real_server() -> None:
         assert len(set(shown.tolist())) == PLACES
 
 
-def test_a_server_that_refuses_says_why(tmp_path: Any) -> None:
-    from endcap.errors import EndcapError
-    from served import serving
+class Answers(BaseHTTPRequestHandler):
+    """Answers by what was sent; the second ``hang-up`` ends the connection without a word."""
 
-    with serving(tmp_path) as running:
-        port = int(running.url.rsplit(":", 1)[1])
-        connection = Connection("127.0.0.1", port, 2)
+    protocol_version = "HTTP/1.1"
+    asked: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.asked.append(body.decode())
+        if b"hang-up" in body and sum("hang-up" in text for text in self.asked) == 2:
+            self.close_connection = True
+            return
+        if b"nowhere" in body:
+            self.reply(400, b'{"error":{"code":"invalid_input","message":"no placement"}}')
+        elif b"refuse-me" in body:
+            self.reply(200, b'{"accepted":0,"rejected":[{"index":0,"code":"missing_item","message":"say which"}]}')
+        else:
+            self.reply(200, b'{"accepted":1}')
+
+    def do_GET(self) -> None:
+        self.reply(200, b'{"here":1}') if self.path == "/here" else self.reply(404, b'{"error":{}}')
+
+    def reply(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def connection() -> Iterator[Connection]:
+    Answers.asked.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as answering:
+        thread = threading.Thread(target=answering.serve_forever)
+        thread.start()
+        made = Connection("127.0.0.1", answering.server_port, 2)
         try:
-            with pytest.raises(EndcapError, match="no placement"):
-                connection.slates([Query(user_id="a", placement="nowhere")])
-            with pytest.raises(EndcapError, match="refused 1 records"):
-                connection.send([Interaction(type="view", user_id="a")])
-            assert connection.get("/v1/placements/home/nothing-of-the-kind") is None
+            yield made
         finally:
-            connection.close()
+            made.close()
+            answering.shutdown()
+            thread.join()
+
+
+def test_what_the_server_refuses_is_said(connection: Connection) -> None:
+    with pytest.raises(EndcapError, match=r"400.*no placement"):
+        connection.slates([Query(user_id="a", placement="nowhere")])
+    with pytest.raises(EndcapError, match=r"refused 1 records of /v1/events: say which"):
+        connection.send([Interaction(type="view", user_id="refuse-me")])
+    assert connection.get("/here") == {"here": 1}
+    assert connection.get("/nothing-of-the-kind") is None
+
+
+def test_a_line_that_was_closed_is_opened_again(connection: Connection) -> None:
+    for _ in range(4):
+        connection.send([Interaction(type="view", user_id="hang-up")])
+    assert len(Answers.asked) == 5
+
+
+def test_long_lists_are_sent_in_parts(connection: Connection) -> None:
+    connection.put_items([Item(item_id=str(k)) for k in range(4_001)])
+    assert len(Answers.asked) == 3

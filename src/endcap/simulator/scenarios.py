@@ -296,8 +296,8 @@ SCENARIOS: dict[str, tuple[Callable[[int, int, Progress], Verdict], int]] = {
     "arms": (arms, 50_000),
     "switch": (switch, 50_000),
     "positions": (positions, 50_000),
-    "loop": (loop, 50_000),
-    "price": (price, 30_000),
+    "loop": (loop, 30_000),
+    "price": (price, 20_000),
 }  # name -> what runs it, and the usual number of requests of one run
 
 
