@@ -117,8 +117,7 @@ def test_other_slates_meet_the_same_visitors_and_the_same_tastes() -> None:
 
 def test_the_twin_does_not_choose_by_what_it_is_shown() -> None:
     plenty = Shelf(60, 12, 0.5, 0.0)
-    patient = Habits(n=80, places=PLACES, base=0.4, patience=1.0)
-    ours, theirs = (run(server_seed=k, organic=True, shelf=plenty, habits=patient)[0] for k in (0, 9))
+    ours, theirs = (run(server_seed=k, organic=True, shelf=plenty)[0] for k in (0, 9))
     assert ours.events == theirs.events
     assert ours.events
     assert not any(event.request_id for event in ours.events)
@@ -333,6 +332,7 @@ def test_without_swaps_nothing_is_said_about_attention() -> None:
 
 def test_served_attention_is_put_in_order_and_scaled() -> None:
     rows = [{"position": 2, "theta": 0.2}, {"position": 0, "theta": 0.8}, {"position": 1, "theta": 0.4}]
+    rows += [{"position": 3, "theta": None}, {"position": 9, "theta": 0.1}]
     np.testing.assert_allclose(served_theta({"positions": rows}, 4), [1.0, 0.5, 0.25, np.nan])
 
 

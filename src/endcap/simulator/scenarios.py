@@ -226,7 +226,7 @@ def served_theta(feedback: Any, places: int) -> F8:
     """Attention by place as the server reports it, the first = 1; NaN where it says nothing."""
     theta: F8 = np.full(places, np.nan)
     for row in feedback["positions"]:
-        if row["position"] < places:
+        if row["position"] < places and row["theta"] is not None:
             theta[row["position"]] = row["theta"]
     theta /= theta[0]
     return theta

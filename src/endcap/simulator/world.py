@@ -128,29 +128,31 @@ class World:
 
     def choose(self, record: Record, v: int, lean: float, slate: Slate) -> list[Interaction]:
         """What the shopper of page view ``v`` does with the slate; notes it in ``record``."""
-        visits, shoppers = self.visits, self.shoppers
-        who, intent, ts = int(visits.who[v]), int(visits.intent[v]), int(visits.ts[v])
+        who, intent, ts = int(self.visits.who[v]), int(self.visits.intent[v]), int(self.visits.ts[v])
         items = np.array([self.shop.number[placed.item_id] for placed in slate.items], np.int32)
         n = items.shape[0]
-        appeal = shoppers.appeal(who, intent, lean, items)
+        appeal = self.shoppers.appeal(who, intent, lean, items)
         record.items[v, :n] = items
         record.ranks[v, :n] = [at if placed.rank is None else placed.rank for at, placed in enumerate(slate.items)]
         record.appeal[v, :n] = appeal
-        record.reward[v] = shoppers.reward(appeal)
+        record.reward[v] = self.shoppers.reward(appeal)
         record.arm[v] = slate.arm
-        chance = self._choosing.random((4, shoppers.habits.places))
+        chance = self._choosing.random((4, self.shoppers.habits.places))
         if self.plan.organic:
-            found = self._browsing.permutation(self.shop.on_sale)[: shoppers.habits.places]
-            clicked = chance[0, : found.shape[0]] < shoppers.theta[: found.shape[0]] * shoppers.appeal(
-                who, intent, lean, found
-            )
-            shoppers.vain[who, items] += 1
+            found = self._browsing.permutation(self.shop.on_sale)[: self.shoppers.habits.places]
+            clicked = self.click(who, found, self.shoppers.appeal(who, intent, lean, found), chance[0])
             return self.deeds(v, found, clicked, chance, "", ts)
-        clicked = chance[0, :n] < shoppers.theta[:n] * appeal
+        clicked = self.click(who, items, appeal, chance[0])
         record.clicked[v, :n] = clicked
-        shoppers.vain[who, items] += ~clicked
-        shoppers.vain[who, items[clicked]] = 0
         return self.deeds(v, items, clicked, chance, slate.request_id, ts)
+
+    def click(self, who: int, items: I4, appeal: F8, chance: F8) -> Mask:
+        """Which of the items in front of a shopper are clicked; the others tire."""
+        n = items.shape[0]
+        clicked: Mask = chance[:n] < self.shoppers.theta[:n] * appeal
+        self.shoppers.vain[who, items] += ~clicked
+        self.shoppers.vain[who, items[clicked]] = 0
+        return clicked
 
     def deeds(self, v: int, items: I4, clicked: Mask, chance: F8, request_id: str, ts: int) -> list[Interaction]:
         """Clicks and carts of one page view; purchases are put off. Without a request id they are plain views."""
