@@ -367,7 +367,7 @@ class Recommender:
             impression=impression,
             versions={"ranker": scoring.ranker.name, "policy": ask.choice.strategy.version},
             missing_ids=[item_id for item_id, item in zip(query.items, ask.context, strict=True) if item < 0],
-            explanation=self.explanation(ask) if query.explain else None,
+            explanation=self.explanation(ask, scores[chosen]) if query.explain else None,
         )
 
     def sources_of(self, chosen: I4) -> list[list[str]]:
@@ -388,7 +388,12 @@ class Recommender:
             for one, parts in zip(placed, trace.tolist(), strict=True)
         ]  # fmt: skip
 
-    def explanation(self, ask: Ask) -> dict[str, object]:
+    def click_probability(self, ask: Ask, scores: F4) -> list[float] | None:
+        """What the scores of the slate's items mean in clicks here; None before anything was shown."""
+        found = self.state.calibration.probability(self.state.labels.get(f"placement:{ask.query.placement}"), scores)
+        return None if np.isnan(found).any() else [round(one, 5) for one in found.tolist()]
+
+    def explanation(self, ask: Ask, scores: F4) -> dict[str, object]:
         """How many candidates each source proposed and how many may be shown."""
         n = len(self.candidates)
         proposed = (self.candidates.score[:n] > 0).sum(axis=0).tolist()
@@ -398,6 +403,7 @@ class Recommender:
             "allowed": int(self.guard.allow(self.candidates.items[:n]).sum()),
             "seeds": ask.interest.n_seeds,
             "session_seeds": ask.interest.n_session,
+            "click_probability": self.click_probability(ask, scores),
         }
 
     # ------------------------------------------------------------ other reads
