@@ -30,9 +30,10 @@ from endcap.policy import SOURCES, Choice, Policy, Scoring
 from endcap.preprocess.batch import request_hash
 from endcap.protocols import Ranker, Source
 from endcap.slate.compose import Composer
-from endcap.slate.explore import NEWEST, Draws, Explored, Plan, explore, plan
+from endcap.slate.explore import Draws, Explored, Plan, explore, plan
 from endcap.slate.filter import Filters
 from endcap.slate.guard import Guard, fill
+from endcap.slate.newcomers import Newcomers
 from endcap.slate.reasons import MOST, Reasons
 from endcap.slate.rules import ActiveRules, Rules
 from endcap.state import State
@@ -111,6 +112,7 @@ class Recommender:
         self.rules = Rules(config.rules, state.catalogue)
         self.composer = Composer(state.catalogue)
         self.guard = Guard(state.catalogue)
+        self.newcomers = Newcomers(state.rhythm.shown)
         families = self.rows.families(DEFAULT_TERMS)
         self._fallback = self.scoring_by(LinearRanker(self.rows.columns_of(families)), families)
         self.scoring = self._fallback
@@ -227,11 +229,10 @@ class Recommender:
         """Draw what this slate tries out; a new item that was drawn becomes a candidate, so that it has a score."""
         n_items, pool = len(self.state.items), NO_ITEMS
         if ask.placement.explore.new_items:
-            newest = np.arange(max(0, n_items - NEWEST), n_items, dtype=np.int32)
-            fits = self.guard.allow(newest) > 0
-            pool = newest[fits & (self.state.rhythm.shown(newest) < ask.placement.explore.new_items)]
-            liked = np.isin(self.state.catalogue.category[pool], ask.interest.categories[ask.interest.categories >= 0])
-            pool = pool[liked] if liked.any() else pool
+            items = self.newcomers.listed(ask.placement.explore.new_items, self.state.offset, n_items)
+            if items.shape[0]:
+                category, liked = self.state.catalogue.category, ask.interest.categories
+                pool = self.newcomers.pool(items, self.guard.allow(items), category, liked)
         ask.plan = plan(ask.placement.explore, ask.n, pool, draws)
         if ask.plan.fresh >= 0:
             self.candidates.propose(COLUMN["popular"], np.array([ask.plan.fresh], np.int32), BARELY)
