@@ -16,7 +16,7 @@ help:
 	@echo "make bench     every benchmark part, one after the other (QUICK=1 for the short form)"
 	@echo "make figures   run the benchmark and write its figures into README.md"
 	@echo "make quality   recommendation quality on the development data (LIMIT=2000 for fewer queries)"
-	@echo "make simulate  every scenario of the simulator, pictures into docs/images"
+	@echo "make simulate  every scenario of the simulator: the tables and pictures of docs/feedback.md"
 	@echo "make docs      build the documentation site into site/"
 	@echo "make clean     remove what the targets above made, except your data"
 
@@ -50,9 +50,7 @@ quality: $(VENV)/.installed
 	$(BIN)/python benchmarks/quality.py $(if $(LIMIT),--limit $(LIMIT))
 
 simulate: $(VENV)/.installed
-	for scenario in arms switch positions loop price; do \
-		$(BIN)/endcap simulate $$scenario --json --plots docs/images || exit 1; \
-	done
+	$(BIN)/python benchmarks/simulate.py
 
 docs: $(VENV)/.docs
 	$(BIN)/python tools/make_docs.py

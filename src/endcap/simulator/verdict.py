@@ -59,6 +59,7 @@ class Verdict:
         """Everything, with whether each bar holds."""
         return {
             "scenario": self.scenario, "requests": self.requests, "seed": self.seed,
+            "head": self.head[0] if self.head else "",
             "rows": {name: dict(zip(self.head[1:], values, strict=True)) for name, values in self.table},
             "curves": {
                 curve.name: {"x": list(curve.xs), **{name: list(values) for name, values in curve.series}}
