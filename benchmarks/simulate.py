@@ -30,8 +30,10 @@ def measured(name: str, out: Path) -> None:
     (out / f"{name}.json").write_bytes(done.stdout)
 
 
-def cell(value: float) -> str:
+def cell(value: float | None) -> str:
     """A figure at a readable length."""
+    if value is None:
+        return "not known"
     return f"{value:,.0f}" if abs(value) >= 100 or float(value).is_integer() else f"{value:.4f}"
 
 
@@ -43,9 +45,8 @@ def table(verdict: dict[str, Any]) -> str:
     lines += [f"| {name} | {' | '.join(cell(value) for value in row.values())} |" for name, row in rows.items()]
     lines += ["", "| bar | measured | must | |", "|---|---|---|---|"]
     for bar in verdict["bars"]:
-        value = "not measured" if bar["value"] is None else cell(bar["value"])
         held = "holds" if bar["holds"] else "**missed**"
-        lines.append(f"| {bar['what']} | {value} | {bar['sign']} {bar['bar']:,g} | {held} |")
+        lines.append(f"| {bar['what']} | {cell(bar['value'])} | {bar['sign']} {bar['bar']:,g} | {held} |")
     notes = "; ".join(verdict["notes"])
     lines += ["", f"{verdict['requests']:,} requests a run, seed {verdict['seed']}{'; ' if notes else ''}{notes}."]
     return "\n".join(lines)
@@ -54,10 +55,13 @@ def table(verdict: dict[str, Any]) -> str:
 def main() -> None:
     """Run what was asked for and write the page."""
     parser = argparse.ArgumentParser(description="Every scenario of the simulator.")
-    parser.add_argument("scenarios", nargs="*", choices=[[], *SCENARIOS], help="all without")
+    parser.add_argument("scenarios", nargs="*", help=f"of {', '.join(SCENARIOS)}; all without")
     parser.add_argument("--saved", action="store_true", help="run nothing, take the last results")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "simulate")
     given = parser.parse_args()
+    for name in given.scenarios:
+        if name not in SCENARIOS:
+            parser.error(f"no scenario {name!r}; expected {', '.join(SCENARIOS)}")
     given.out.mkdir(parents=True, exist_ok=True)
     for name in given.scenarios or SCENARIOS:
         if not given.saved:
