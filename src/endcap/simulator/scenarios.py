@@ -67,7 +67,7 @@ filter = {eq = {categories = ["Tools"]}}
 """
 )
 ARM_NAMES = ("gifts", "tools")  # in the order of KINDS
-SAMPLE = 1_000  # page views of one point of a curve
+SAMPLE = 2_000  # page views of one point of a curve: about a day
 WINDOW = 1_000  # page views over which "learned again" is judged
 EQUAL = Habits(taste=0.0, patience=1.0, moment=1.0)  # only the moment matters
 
