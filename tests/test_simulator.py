@@ -168,6 +168,14 @@ def test_the_reward_of_a_slate_is_what_its_clicks_carts_and_purchases_bring_on_a
     assert got == pytest.approx(record.reward.mean(), rel=0.05)
 
 
+def test_no_slate_beats_the_one_who_knows() -> None:
+    _, made, record = run(requests=600)
+    assert (record.most >= record.reward - 1e-6).all()
+    assert record.most.mean() > 1.3 * record.reward.mean()
+    assert (made.shop.kind[record.best] >= 0).all()
+    assert all(len(set(best.tolist())) == PLACES for best in record.best)
+
+
 def test_deeds_name_their_slate_and_come_after_it() -> None:
     server, made, record = run(requests=800)
     asked = {f"rs{made.visits.session[v]}-{made.visits.ts[v]}": v for v in range(800)}
@@ -352,7 +360,9 @@ def test_concentration_of_known_exposure() -> None:
     assert figures["gini"] == pytest.approx(59 / 60)
     assert figures["coverage"] == pytest.approx(1 / 60)
     assert figures["top_1_percent"] == 1.0
-    assert figures["utility"] == pytest.approx(float(record.reward.mean()))
+    assert figures["true_reward"] == pytest.approx(float(record.reward.mean()))
+    assert figures["share_of_the_oracle"] == pytest.approx(float(record.reward.sum() / record.most.sum()))
+    assert concentration(one, 0, 5, best=True)["share_of_the_oracle"] == pytest.approx(1.0)
     assert clicks_on_new(record, made.shop) == (0, 0.0)
 
 

@@ -53,24 +53,30 @@ def by_rank_and_place(record: Record) -> tuple[I8, I8]:
     return shown, clicks
 
 
-def exposure(record: Record, begin: int, end: int) -> I8:
-    """How often each item that had been on sale by the end of day ``end`` was shown from day ``begin`` to ``end``."""
+def exposure(record: Record, items: I4, begin: int, end: int) -> I8:
+    """How often ``items`` [v, places] hold each item on sale by the end of day ``end``, from day ``begin`` on."""
     days = record.day
-    held = record.items[(days >= begin) & (days <= end)]
+    held = items[(days >= begin) & (days <= end)]
     counts = np.bincount(held[held >= 0], minlength=record.on_sale[end])
     return counts[: record.on_sale[end]].astype(np.int64)
 
 
-def concentration(record: Record, begin: int, end: int) -> dict[str, float]:
-    """How evenly these days' places were spread over items, and what the slates were worth to the shoppers."""
-    counts = np.sort(exposure(record, begin, end))
+def concentration(record: Record, begin: int, end: int, *, best: bool = False) -> dict[str, float]:
+    """How evenly these days' places were spread over items, and what the slates were worth to the shoppers.
+
+    ``best``: of the slates of one who knows what is true instead of those that were shown.
+    """
+    counts = np.sort(exposure(record, record.best if best else record.items, begin, end))
     days = record.day
+    within = (days >= begin) & (days <= end)
+    reward = record.most if best else record.reward
     top = max(1, round(counts.shape[0] / 100))
     return {
         "gini": gini(counts),
         "coverage": float((counts > 0).mean()),
         "top_1_percent": float(counts[-top:].sum() / max(1, counts.sum())),
-        "utility": float(record.reward[(days >= begin) & (days <= end)].mean()),
+        "true_reward": float(reward[within].mean()),
+        "share_of_the_oracle": float(reward[within].sum() / record.most[within].sum()),
     }
 
 

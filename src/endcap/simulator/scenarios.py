@@ -3,8 +3,8 @@
 arms       Two arms, one better on phones in the evening, one at desks by day: is the right one served?
 switch     Half way the arms change roles: how soon is it learned anew?
 positions  Places are swapped now and then: is the attention that each place gets found?
-loop       60 days of learning from its own clicks: does exposure narrow, against a twin that learns from clicks that
-           its slates had no part in?
+loop       60 days of learning from its own clicks, without and with limits: does exposure narrow, against a twin that
+           learns from clicks that its slates had no part in?
 price      The same shop with more and less exploration: what does it cost, what does it bring?
 
 In ``arms`` and ``switch`` each arm keeps to one kind of item, and all items of a kind are equally good to everyone:
@@ -64,6 +64,13 @@ filter = {eq = {categories = ["Gifts"]}}
 
 [placements.home.arms.tools]
 filter = {eq = {categories = ["Tools"]}}
+"""
+)
+LIMITED = (
+    BASE
+    + """
+explore = {share = 0.05}
+limits = {head_share = 0.4, novel_share = 0.5, item_share = 0.004, impressions_per_unit = 50}
 """
 )
 ARM_NAMES = ("gifts", "tools")  # in the order of KINDS
@@ -238,34 +245,40 @@ def served_theta(feedback: Any, places: int) -> F8:
 def loop(requests: int, seed: int, step: Progress) -> Verdict:
     """60 days of learning from its own clicks, and the twin whose choices do not depend on slates."""
     days, points = 60, 12
-    plan = Plan(requests, days, seed, warm_up=2_000)
-    runs = {
-        "closed": live(BASE, Habits(), FULL, plan, step, "closed loop"),
-        "twin": live(BASE, Habits(), FULL, replace(plan, organic=True), step, "open-loop twin"),
-    }
     wide = days // points
-    ends = [wide * (k + 1) - 1 for k in range(points)]
-    figures = {name: [concentration(run.record, end - wide + 1, end) for end in ends] for name, run in runs.items()}
-    names = ("gini", "coverage", "top_1_percent", "utility")
+    plan = Plan(requests, days, seed, warm_up=2_000)
+    closed = live(BASE, Habits(), FULL, plan, step, "closed loop").record
+    held = live(LIMITED, Habits(), FULL, plan, step, "closed loop with limits").record
+    twin = live(LIMITED, Habits(), FULL, replace(plan, organic=True), step, "open-loop twin").record
+    spans = [(wide * k, wide * (k + 1) - 1) for k in range(points)]
+    figures = {
+        "closed": [concentration(closed, *span) for span in spans],
+        "closed, limits": [concentration(held, *span) for span in spans],
+        "twin, limits": [concentration(twin, *span) for span in spans],
+        "oracle": [concentration(held, *span, best=True) for span in spans],
+    }
+    names = tuple(figures["closed"][0])
     verdict = Verdict("", requests, seed, head=("loop, days", *(name.replace("_", " ") for name in names)))
     for name, moments in figures.items():
         for when, moment in (("first", moments[0]), ("last", moments[-1])):
-            verdict.table.append((f"{name}, {when} {wide}", [moment[figure] for figure in names]))
-    x_names = [f"day {end + 1}" for end in ends]
-    labels = ("Gini of exposure", "share of items shown", "share of places of the top 1 % of items", "true reward")
+            verdict.table.append((f"{name}, {when} {wide}", list(moment.values())))
+    ends = [end + 1 for _, end in spans]
+    labels = {
+        "gini": "Gini of exposure", "coverage": "share of items shown", "true_reward": "true reward of a slate",
+        "top_1_percent": "share of places of the top 1 % of items",
+    }  # fmt: skip
     verdict.curves = [
         Curve(
-            f"simulate-loop-{figure.replace('_', '-')}", label, [end + 1 for end in ends], x_names,
+            f"simulate-loop-{figure.replace('_', '-')}", label, ends, [f"day {end}" for end in ends],
             [(name, [moment[figure] for moment in moments]) for name, moments in figures.items()],
         )
-        for figure, label in zip(names, labels, strict=True)
+        for figure, label in labels.items()
     ]  # fmt: skip
-    grown = {name: moments[-1]["gini"] - moments[0]["gini"] for name, moments in figures.items()}
-    verdict.notes.append(
-        f"Gini from the first {wide} days to the last: closed {grown['closed']:+.3f}, twin {grown['twin']:+.3f}"
-    )
-    apart = figures["closed"][-1]["gini"] - figures["twin"][-1]["gini"]
-    verdict.bars = [Bar(f"Gini above the twin's in the last {wide} days", apart, "<=", 0.05)]
+    last = {name: moments[-1]["gini"] for name, moments in figures.items()}
+    verdict.bars = [
+        Bar(f"Gini above the twin's in the last {wide} days, {name}", last[name] - last["twin, limits"], "<=", 0.05)
+        for name in ("closed, limits", "closed")
+    ]
     return verdict
 
 
@@ -285,9 +298,11 @@ def price(requests: int, seed: int, step: Progress) -> Verdict:
     for share in (0.0, 0.02, 0.1):
         run = live(exploring(share), Habits(), FULL, plan, step, f"explore.share {share:g}")
         reward = float(run.record.reward.mean())
-        free = free or reward
+        free, most = free or reward, float(run.record.most.mean())
         clicks, met = clicks_on_new(run.record, run.shop)
-        verdict.table.append((f"{share:g}", [reward, reward / free - 1, tried(run.record), float(clicks), met]))
+        verdict.table.append(
+            (f"{share:g}", [reward, reward / most, reward / free - 1, tried(run.record), float(clicks), met])
+        )
         verdict.bars.append(Bar(f"places tried out at {share:g}", tried(run.record), "<=", share * 1.05))
     return verdict
 

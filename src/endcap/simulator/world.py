@@ -54,6 +54,8 @@ class Record:
     clicked: I1
     appeal: F4  # true, of what was shown
     reward: F4  # [v] expected, of the slate shown
+    best: I4  # [v, places] the slate of one who knows what is true
+    most: F4  # [v] its expected reward
     arms: F8  # [v, 2] what each arm would give, by construction
     arm: list[str]
     first_day: int
@@ -113,7 +115,7 @@ class World:
         return Record(
             visits=self.visits, items=np.full((n, places), -1, np.int32), ranks=np.full((n, places), -1, np.int8),
             clicked=np.zeros((n, places), np.int8), appeal=np.zeros((n, places), np.float32),
-            reward=np.zeros(n, np.float32), arms=np.zeros((n, 2)), arm=[""] * n,
+            reward=np.zeros(n, np.float32), best=np.full((n, places), -1, np.int32), most=np.zeros(n, np.float32), arms=np.zeros((n, 2)), arm=[""] * n,
             first_day=self.start_ms // DAY_MS,
         )  # fmt: skip
 
@@ -137,6 +139,7 @@ class World:
         record.appeal[v, :n] = appeal
         record.reward[v] = self.shoppers.reward(appeal)
         record.arm[v] = slate.arm
+        self.note_best(record, v, lean)
         chance = self._choosing.random((4, self.shoppers.habits.places))
         if self.plan.organic:
             found = self._browsing.permutation(self.shop.on_sale)[: self.shoppers.habits.places]
@@ -145,6 +148,14 @@ class World:
         clicked = self.click(who, items, appeal, chance[0])
         record.clicked[v, :n] = clicked
         return self.deeds(v, items, clicked, chance, slate.request_id, ts)
+
+    def note_best(self, record: Record, v: int, lean: float) -> None:
+        """What would please the shopper of page view ``v`` most."""
+        there = self.shop.on_sale
+        appeal = self.shoppers.appeal(int(self.visits.who[v]), int(self.visits.intent[v]), lean, there)
+        best = np.argsort(-appeal, kind="stable")[: self.shoppers.habits.places]
+        record.best[v, : best.shape[0]] = there[best]
+        record.most[v] = self.shoppers.reward(appeal[best])
 
     def click(self, who: int, items: I4, appeal: F8, chance: F8) -> Mask:
         """Which of the items in front of a shopper are clicked; the others tire."""
