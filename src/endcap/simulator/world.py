@@ -113,11 +113,18 @@ class World:
     def blank(self) -> Record:
         n, places = len(self.visits), self.shoppers.habits.places
         return Record(
-            visits=self.visits, items=np.full((n, places), -1, np.int32), ranks=np.full((n, places), -1, np.int8),
-            clicked=np.zeros((n, places), np.int8), appeal=np.zeros((n, places), np.float32),
-            reward=np.zeros(n, np.float32), best=np.full((n, places), -1, np.int32), most=np.zeros(n, np.float32), arms=np.zeros((n, 2)), arm=[""] * n,
+            visits=self.visits,
+            items=np.full((n, places), -1, np.int32),
+            ranks=np.full((n, places), -1, np.int8),
+            clicked=np.zeros((n, places), np.int8),
+            appeal=np.zeros((n, places), np.float32),
+            reward=np.zeros(n, np.float32),
+            best=np.full((n, places), -1, np.int32),
+            most=np.zeros(n, np.float32),
+            arms=np.zeros((n, 2)),
+            arm=[""] * n,
             first_day=self.start_ms // DAY_MS,
-        )  # fmt: skip
+        )
 
     def query(self, v: int) -> Query:
         """The question of one page view."""
