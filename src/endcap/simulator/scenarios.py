@@ -70,7 +70,7 @@ LIMITED = (
     BASE
     + """
 explore = {share = 0.05}
-limits = {head_share = 0.4, novel_share = 0.5, item_share = 0.004, impressions_per_unit = 50}
+limits = {head_share = 0.3, novel_share = 0.5, item_share = 0.003, impressions_per_unit = 50}
 """
 )
 ARM_NAMES = ("gifts", "tools")  # in the order of KINDS
@@ -311,7 +311,7 @@ SCENARIOS: dict[str, tuple[Callable[[int, int, Progress], Verdict], int]] = {
     "arms": (arms, 50_000),
     "switch": (switch, 50_000),
     "positions": (positions, 50_000),
-    "loop": (loop, 30_000),
+    "loop": (loop, 20_000),
     "price": (price, 20_000),
 }  # name -> what runs it, and the usual number of requests of one run
 
