@@ -275,6 +275,10 @@ def loop(requests: int, seed: int, step: Progress) -> Verdict:
         for figure, label in labels.items()
     ]  # fmt: skip
     last = {name: moments[-1]["gini"] for name, moments in figures.items()}
+    rise = {name: last[name] - moments[0]["gini"] for name, moments in figures.items()}
+    verdict.notes.append(
+        f"Gini from the first {wide} days to the last: " + ", ".join(f"{name} {by:+.3f}" for name, by in rise.items())
+    )
     verdict.bars = [
         Bar(f"Gini above the twin's in the last {wide} days, {name}", last[name] - last["twin, limits"], "<=", 0.05)
         for name in ("closed, limits", "closed")
