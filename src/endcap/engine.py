@@ -311,7 +311,7 @@ class Engine:
 
     def may_log(self, query: Query) -> ImpressionName:
         """Whether a slate for this query is to be logged as shown: machines are not shoppers."""
-        is_bot = self.state.cleaner.is_bot(self._recommender.user_of(query), (query.ts or self.runtime.now()) // 1000)
+        is_bot = self.state.cleaner.is_bot(self.state.user_of(query), (query.ts or self.runtime.now()) // 1000)
         return "bot" if is_bot else "logged"
 
     def scores(self, query: Query, item_ids: Sequence[str]) -> dict[str, float]:

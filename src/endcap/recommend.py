@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from zlib import crc32
 
 import numpy as np
 
@@ -27,7 +28,6 @@ from endcap.models.item_item import BoughtTogetherSource, CovisitSource
 from endcap.models.linear import DEFAULT_TERMS, LinearRanker, Term
 from endcap.models.popular import PopularSource, TrendingSource
 from endcap.policy import SOURCES, Choice, Policy, Scoring
-from endcap.preprocess.batch import request_hash
 from endcap.protocols import Ranker, Source
 from endcap.slate.compose import Composer
 from endcap.slate.explore import Draws, Explored, Plan, explore, plan
@@ -39,7 +39,6 @@ from endcap.slate.reasons import MOST, Reasons
 from endcap.slate.rules import ActiveRules, Rules
 from endcap.state import State
 from endcap.types import (
-    DEVICE_CODE,
     F4,
     I4,
     U1,
@@ -55,7 +54,6 @@ from endcap.types import (
     UserNeighbour,
 )
 
-HOUR_MS = 3_600_000
 NO_LIMITS = LimitsConfig()
 NO_ITEMS: I4 = np.zeros(0, np.int32)
 BARELY: F4 = np.full(1, 1e-6, np.float32)  # the score of a candidate that no source stands behind
@@ -173,7 +171,7 @@ class Recommender:
         ``impression`` "logged": the caller logs that it was shown, so arms are drawn and places tried out, by random
         numbers that depend on the request id alone.
         """
-        draws = Draws(request_hash(request_id)) if impression == "logged" else None
+        draws = Draws(crc32(request_id.encode())) if impression == "logged" else None
         ask = self.understand(query, t_ms, draws)
         self.retrieve(ask)
         self.begin_guard(ask)
@@ -191,9 +189,9 @@ class Recommender:
         """Names to dense ids; the interest at this moment; the strategy that answers."""
         self.content.catch_up(READ_AT_A_REQUEST)
         state = self.state
-        user = self.user_of(query)
+        user = state.user_of(query)
         context = [state.items.get(item_id) for item_id in query.items]
-        hour, device, region = self.moment(query, t_ms)
+        hour, device, region = state.moment(query.context, t_ms)
         interest = self.interests.read(
             user, t_ms // 1000, context, hour=hour, device=device, region=region,
             personalized=query.personalization and state.people.may_profile(user),
@@ -294,7 +292,15 @@ class Recommender:
         pinned = {item for _, item in pins}
         explored: Explored | None = None
         if ask.plan is not None and ask.draws is not None:
-            explored = explore(chosen, items, pinned, ask.placement.explore, ask.plan, ask.n, ask.draws)
+            explored = explore(
+                chosen,
+                items,
+                np.array([item for _, item in pins], np.int32),
+                ask.placement.explore,
+                ask.plan,
+                ask.n,
+                ask.draws,
+            )
             chosen = explored.rows
         return self.slate(ask, chosen, items, scores, rows, promoted, pinned, explored, request_id, impression)
 
@@ -382,7 +388,7 @@ class Recommender:
         if explored is None:
             placed = list(map(Placed, *told))
         else:
-            placed = list(map(Placed, *told, explored.propensity, map(explored.rank.get, range(len(placed_ids)))))
+            placed = list(map(Placed, *told, explored.propensity, explored.rank))
         if query.explain:
             placed = self.with_trace(placed, trace, scoring.ranker.terms)
         return Slate(
@@ -457,7 +463,7 @@ class Recommender:
     def view(self, query: Query, t_ms: int) -> InterestView:
         """The interest in words."""
         ask = self.understand(query, t_ms)
-        record = self.state.people.record(self.user_of(query))
+        record = self.state.people.record(self.state.user_of(query))
         consent: ConsentName = record.consent if record else "unknown"
         return self.interests.view(
             ask.interest, self.state.items.name, user_id=query.user_id, anon_id=query.anon_id, consent=consent,
@@ -472,28 +478,6 @@ class Recommender:
         users, similarity, shared = self.state.neighbours.similar_users(dense, n)
         named = ((self.state.users.name(u), s, k) for u, s, k in zip(users, similarity, shared, strict=True))
         return [UserNeighbour(name[1:], float(s), int(k)) for name, s, k in named if name.startswith("u")]
-
-    # ------------------------------------------------------------ names
-
-    def user_of(self, query: Query) -> int:
-        """Dense id of the shopper, -1 when nobody is known by these ids."""
-        state = self.state
-        if query.user_id is not None:
-            dense = state.users.get("u" + query.user_id)
-            if dense >= 0:
-                return dense
-        if query.anon_id is None:
-            return -1
-        return state.identity.resolve(state.users.get("a" + query.anon_id))
-
-    def moment(self, query: Query, t_ms: int) -> tuple[int, int, int]:
-        """Local hour, device code, region number (-1 = unknown)."""
-        context = query.context
-        if context is None:
-            return t_ms // HOUR_MS % 24, 0, -1
-        local = t_ms + (context.utc_offset_min or 0) * 60_000
-        region = self.state.regions.get(context.region) if context.region else -1
-        return local // HOUR_MS % 24, DEVICE_CODE.get(context.device or "", 0), region
 
 
 __all__ = ["SOURCES", "Reason", "Recommender"]

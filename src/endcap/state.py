@@ -34,8 +34,9 @@ from endcap.preprocess.identity import Identity
 from endcap.preprocess.ids import Ids
 from endcap.protocols import Feature
 from endcap.topn import RowMap
-from endcap.types import Arrays, ItemChange, Stored, UserChange
+from endcap.types import DEVICE_CODE, Arrays, Context, ItemChange, Query, Stored, UserChange
 
+HOUR_MS = 3_600_000
 SCHEMA = "endcap-state-4"  # raise when the meaning or layout of any array changes: old snapshots are then rebuilt
 
 
@@ -160,6 +161,26 @@ class State:
             self.histories.merge(link.anon, link.user)
             self.exposure.merge(link.anon, link.user)
             self.slates.merge(link.anon, link.user)
+
+    # ------------------------------------------------------------ names
+
+    def user_of(self, query: Query) -> int:
+        """Dense id of the shopper, -1 when nobody is known by these ids."""
+        if query.user_id is not None:
+            dense = self.users.get("u" + query.user_id)
+            if dense >= 0:
+                return dense
+        if query.anon_id is None:
+            return -1
+        return self.identity.resolve(self.users.get("a" + query.anon_id))
+
+    def moment(self, context: Context | None, t_ms: int) -> tuple[int, int, int]:
+        """Local hour, device code, region number (-1 = unknown)."""
+        if context is None:
+            return t_ms // HOUR_MS % 24, 0, -1
+        local = t_ms + (context.utc_offset_min or 0) * 60_000
+        region = self.regions.get(context.region) if context.region else -1
+        return local // HOUR_MS % 24, DEVICE_CODE.get(context.device or "", 0), region
 
     def anon_ids(self, user_id: str) -> list[str]:
         """The anonymous ids that turned out to be this user."""

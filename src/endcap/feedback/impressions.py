@@ -36,7 +36,7 @@ def impression_of(query: Query, slate: Slate) -> Impression:
         items=[one.item_id for one in placed],
         propensities=propensities if min(propensities, default=1.0) < 1.0 else [],
         ranks=[at if rank is None else rank for at, rank in enumerate(ranks)] if tried else [],
-        scores=[round(one.score, 5) for one in placed],
+        scores=[one.score for one in placed],
         arm=slate.arm,
         arm_propensity=slate.arm_propensity,
         variants=slate.variants,
