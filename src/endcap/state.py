@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from endcap.batches import EventBatch
 from endcap.config import Config
 from endcap.features.catalogue import Catalogue
 from endcap.features.counters import Counters
@@ -29,7 +30,7 @@ from endcap.preprocess.identity import Identity
 from endcap.preprocess.ids import Ids
 from endcap.protocols import Feature
 from endcap.topn import RowMap
-from endcap.types import Arrays, EventBatch, ItemChange, Stored, UserChange
+from endcap.types import Arrays, ItemChange, Stored, UserChange
 
 SCHEMA = "endcap-state-3"  # raise when the meaning or layout of any array changes: old snapshots are then rebuilt
 

@@ -23,8 +23,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from endcap.batches import UNCLEAN, EventBatch
 from endcap.blocks import Blocks, grown
-from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I2, I4, I8, U1, U4, UNCLEAN, Arrays, EventBatch
+from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I2, I4, I8, U1, U4, Arrays
 
 COLUMNS: tuple[str, ...] = (
     "return_rate",  # share of interactions by a shopper who had touched the item before, shrunk

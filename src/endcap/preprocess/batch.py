@@ -27,23 +27,13 @@ from typing import Any
 
 import numpy as np
 
+from endcap.batches import LATE, MAX_VARIANTS, WARMTH_CODE, ClaimBatch, EventBatch, SlateBatch
 from endcap.config import CleanConfig
 from endcap.preprocess.identity import Identity
 from endcap.preprocess.ids import Ids
-from endcap.types import (
-    ACTION_CODE,
-    DEVICE_CODE,
-    LATE,
-    MAX_VARIANTS,
-    WARMTH_CODE,
-    Context,
-    EventBatch,
-    Impression,
-    Interaction,
-    SlateBatch,
-    Stored,
-)
+from endcap.types import ACTION_CODE, DEVICE_CODE, Context, Impression, Interaction, Stored
 
+MAX_SLATES, MAX_SHOWN = 4_096, 32_768  # slates of one batch, and items on them; ``OpenSlates`` relies on both
 MAX_REGIONS = 1024  # each region has a popularity list of its own; names beyond this many count as no region
 HOUR_MS = 3_600_000
 NAN = float("nan")
@@ -73,49 +63,48 @@ def request_hash(request_id: str) -> int:
 
 
 class Run:
-    """Rows that gather until something structural cuts them off."""
+    """Rows that gather until something structural, or their number, cuts them off."""
 
-    __slots__ = ("named", "rows", "slates")
+    __slots__ = ("claims", "n_shown", "rows", "slates")
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
-        self.named: list[tuple[int, int]] = []  # row, hash of the request it names: few rows name one
-        self.slates: list[tuple[int, Impression]] = []  # first row
+        self.claims: list[tuple[int, int, int, int]] = []  # row, request, placement, position: few rows have any
+        self.slates: list[tuple[tuple[int, int, list[int]], Impression]] = []  # first row, placement, arm, variants
+        self.n_shown = 0  # items on them
 
-    def batch(self, labels: Ids) -> EventBatch:
+    def batch(self) -> EventBatch:
         """The rows in the order of ``COLUMNS`` as a batch that is not cleaned yet; the run is empty after it."""
         rows, n = self.rows, len(self.rows)
         with np.errstate(over="ignore"):  # a price beyond float32 becomes infinite here and none in cleaning
             columns = {name: np.fromiter(map(place, rows), kind, n) for name, kind, place in COLUMNS}
-        request = None
-        if self.named:
-            request = np.zeros(n, np.int64)
-            at, named = zip(*self.named, strict=True)
-            request[list(at)] = named
-        slates = slate_batch(self.slates, labels) if self.slates else None
-        self.rows, self.named, self.slates = [], [], []
-        return EventBatch(session=np.full(n, -1, np.int32), request=request, slates=slates, **columns)
+        claims = claim_batch(self.claims, n) if self.claims else None
+        slates = slate_batch(self.slates) if self.slates else None
+        self.rows, self.claims, self.slates, self.n_shown = [], [], [], 0
+        return EventBatch(session=np.full(n, -1, np.int32), claims=claims, slates=slates, **columns)
 
 
-def slate_batch(slates: list[tuple[int, Impression]], labels: Ids) -> SlateBatch:
+def claim_batch(claims: list[tuple[int, int, int, int]], n: int) -> ClaimBatch:
+    """What rows say about their slate, as columns of length ``n``."""
+    said = ClaimBatch(np.zeros(n, np.int64), np.full(n, -1, np.int16), np.full(n, -1, np.int16))
+    for row, request, placement, position in claims:
+        said.request[row], said.placement[row], said.position[row] = request, placement, position
+    return said
+
+
+def slate_batch(slates: list[tuple[tuple[int, int, list[int]], Impression]]) -> SlateBatch:
     """What holds for whole slates, as columns."""
     shown = [one for _, slate in slates for one in slate.items]
-    variants = np.full((len(slates), MAX_VARIANTS), -1, np.int32)
-    for at, (_, slate) in enumerate(slates):
-        for k, (experiment, variant) in enumerate(sorted(slate.variants.items())[:MAX_VARIANTS]):
-            variants[at, k] = labels.intern(f"variant:{experiment}/{variant}")
     return SlateBatch(
-        first=np.array([first for first, _ in slates], np.int64),
+        first=np.array([place[0] for place, _ in slates], np.int64),
         n=np.array([len(slate.items) for _, slate in slates], np.int32),
         request=np.array([request_hash(slate.request_id) for _, slate in slates], np.int64),
-        placement=np.array([labels.intern(f"placement:{slate.placement}") for _, slate in slates], np.int16),
-        arm=np.array(
-            [labels.intern(f"arm:{slate.placement}/{slate.arm}") if slate.arm else -1 for _, slate in slates], np.int16
-        ),
+        placement=np.array([place[1] for place, _ in slates], np.int16),
+        arm=np.array([place[2][0] for place, _ in slates], np.int16),
         arm_propensity=np.array([slate.arm_propensity for _, slate in slates], np.float32),
         warmth=np.array([WARMTH_CODE.get(slate.warmth, 0) for _, slate in slates], np.int8),
         session_events=np.array([min(slate.session_events, 32_767) for _, slate in slates], np.int16),
-        variants=variants,
+        variants=np.array([place[2][1:] for place, _ in slates], np.int32),
         propensity=np.array([one.propensity for one in shown], np.float32),
         rank=np.array([one.rank for one in shown], np.int16),
         score=np.array([one.score for one in shown], np.float32),
@@ -147,24 +136,27 @@ class BatchBuilder:
             event = entry.event
             if not isinstance(event, (Interaction, Impression)):
                 if run.rows:
-                    yield run.batch(self._labels)
+                    yield run.batch()
                 yield entry
                 continue
             user, anon = self._who(event)
             if anon >= 0:
                 if run.rows:
-                    yield run.batch(self._labels)
+                    yield run.batch()
                 yield Link(anon, user)
             if isinstance(event, Impression):
                 if event.items:
-                    run.slates.append((len(run.rows), event))
-                run.rows.extend(self._shown(entry.offset, event, user))
+                    run.slates.append((self._slate(len(run.rows), event), event))
+                    run.n_shown += len(event.items)
+                    run.rows.extend(self._shown(entry.offset, event, user))
+                if len(run.slates) == MAX_SLATES or run.n_shown >= MAX_SHOWN:
+                    yield run.batch()
                 continue
-            if event.request_id:
-                run.named.append((len(run.rows), request_hash(event.request_id)))
+            if event.request_id or event.placement:
+                run.claims.append(self._claim(len(run.rows), event))
             run.rows.append(self._row(entry.offset, event, user))
         if run.rows:
-            yield run.batch(self._labels)
+            yield run.batch()
 
     def _who(self, event: Interaction | Impression) -> tuple[int, int]:
         """The dense user of an event, and the anonymous id whose history must move to it first (-1 = none)."""
@@ -214,6 +206,24 @@ class BatchBuilder:
             offset, event.ts, user, item, action, value, event.quantity, NAN if price is None else price,
             hour, device, region, flags,
         )  # fmt: skip
+
+    def _slate(self, first: int, event: Impression) -> tuple[int, int, list[int]]:
+        """First row, placement, and the arm with the variants; names are numbered here, in order of the log."""
+        intern = self._labels.intern
+        placement = intern(f"placement:{event.placement}")
+        arm = intern(f"arm:{event.placement}/{event.arm}") if event.arm else -1
+        told = sorted(event.variants.items())[:MAX_VARIANTS]
+        variants = [intern(f"variant:{experiment}/{variant}") for experiment, variant in told]
+        return first, placement, [arm, *variants, *([-1] * (MAX_VARIANTS - len(told)))]
+
+    def _claim(self, row: int, event: Interaction) -> tuple[int, int, int, int]:
+        known = self._labels.get(f"placement:{event.placement}")
+        return (
+            row,
+            request_hash(event.request_id) if event.request_id else 0,
+            -1 if event.placement is None else known if known >= 0 else -2,
+            -1 if event.position is None else min(event.position, 32_767),
+        )
 
     def _shown(self, offset: int, event: Impression, user: int) -> list[Row]:
         hour, device, region = self._moment(event.ts, event.context)
