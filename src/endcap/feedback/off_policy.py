@@ -14,8 +14,8 @@ reasons in place of numbers when they are too weak.
 
 Data layout: parallel arrays by decision. ``cluster`` says whose decision it is: those of one user hang together, so
 intervals leave out one cluster at a time (jackknife), with the t quantile at the degrees of freedom that the spread of
-the clusters' influence leaves (Satterthwaite), corrected for their skewness (Hall). ``place`` cuts decisions into positions of a slate that are judged apart
-and added up (independent positions, IIPS); without it there is one place.
+the clusters' influence leaves (Satterthwaite), corrected for their skewness (Hall). ``place`` cuts decisions into
+positions of a slate that are judged apart and added up (independent positions, IIPS); without it there is one place.
 
 Reward model: a ridge on the context, and per action a ridge on what that leaves, each fitted without the cluster that
 it is asked about (cross-fitting).
@@ -23,13 +23,13 @@ it is asked about (cross-fitting).
 Cost: sorting and bin counts, 20 ms for 100,000 decisions; the model 5 small solves per action.
 
 Papers: Horvitz & Thompson 1952; Dudik, Langford & Li, ICML 2011 (DR); Swaminathan & Joachims, NeurIPS 2015 (SNIPS); Li
-et al., KDD 2018 (IIPS); Hall, JRSS B 1992. Not for: choosing among many candidates by their estimates (the best of many is lucky), or
-a log without probabilities.
+et al., KDD 2018 (IIPS); Hall, JRSS B 1992. Not for: choosing among many candidates by their estimates (the best of many
+is lucky), or a log without probabilities.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,23 +84,28 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def importance(target: F8, propensity: F8) -> F8:
+def row_number(row: int) -> str:
+    """How a row is called in an error."""
+    return f"row {row}"
+
+
+def importance(target: F8, propensity: F8, name: Callable[[int], str] = row_number) -> F8:
     """Weights [n] from both policies' probabilities [n] of the action that was taken.
 
-    ``InvalidInput`` names the first row whose probability is none: a logged action has one in (0, 1], the target may
-    give it 0.
+    ``InvalidInput`` names the first row (by ``name``) whose probability is none: a logged action has one in (0, 1], the
+    target may give it 0.
     """
     if target.shape != propensity.shape:
         raise InvalidInput(f"{target.shape[0]} target probabilities for {propensity.shape[0]} logged ones; pair them")
-    for name, values, wrong, range_ in (
+    for what, values, wrong, range_ in (
         ("propensity", propensity, ~((propensity > 0) & (propensity <= 1)), "(0, 1]"),
         ("target probability", target, ~((target >= 0) & (target <= 1 + 1e-9)), "[0, 1]"),
     ):
         if wrong.any():
             row = int(np.argmax(wrong))
             raise InvalidInput(
-                f"row {row}: {name} {values[row]}; expected a number in {range_}: the probability with which the "
-                "policy took this action. Leave the row out if it was not drawn by a known probability"
+                f"{name(row)}: {what} {values[row]}; expected a number in {range_}, the probability with which the "
+                "policy took this action. Leave out what was not drawn by a known probability"
             )
     return np.asarray(target / propensity, np.float64)
 
