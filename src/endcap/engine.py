@@ -419,7 +419,7 @@ class Engine:
     def _schema(self) -> str:
         """Snapshots fit only a state of the same layout that was folded with the same settings."""
         c = self.config
-        settings = msgspec.json.encode([c.clean, c.catalogue, c.covisit, c.session_knn, c.user_knn])
+        settings = msgspec.json.encode([c.clean, c.catalogue, c.covisit, c.session_knn, c.user_knn, c.feedback])
         return f"{SCHEMA}:{State(c).layout()}:{hashlib.blake2b(settings, digest_size=8).hexdigest()}"
 
     def _recover(self, progress: Progress) -> tuple[State, Recovered]:

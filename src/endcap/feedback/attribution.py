@@ -26,6 +26,7 @@ other weights are a rebuild away.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -241,7 +242,7 @@ def attribute(
             e += 1
             continue
         worth = worth_of[deed]
-        if (deed == RATING or deed == CONSUME) and not math.isnan(value[e]):
+        if deed in (RATING, CONSUME) and not math.isnan(value[e]):
             worth *= value[e]
         oldest = max(0, head[NEXT_SLATE] - (limits[MOST_SLATES] - MARGIN))
         where = claim_placement[e] if has_claims else -1
@@ -408,11 +409,10 @@ class OpenSlates:
         for number in numbers:
             self.slates["user"][number % self.slates.shape[0]] = user
         merged = sorted({*numbers, *self._list(user, oldest)}, reverse=True)
-        for number, before in zip(merged, [*merged[1:], -1], strict=True):
+        for number, before in pairwise([*merged, -1]):
             self.slates["before"][number % self.slates.shape[0]] = before
         self.newest[anon] = -1
-        if merged:
-            self.newest[user] = merged[0]
+        self.newest[user] = merged[0] if merged else -1
 
     def _list(self, user: int, oldest: int) -> list[int]:
         """Running numbers of a user's open slates, newest first."""
