@@ -76,7 +76,8 @@ def told(found: Comparison, judged: Candidate) -> dict[str, Any]:
     return {
         "placement": judged.placement, "kind": found.kind, "arm": judged.arm or None, "unit": "reward per slate",
         "slates": found.slates, "immature": found.immature, "unarmed": found.unarmed,
-        "logged": to_builtins(found.logged), "estimates": to_builtins(verdict.estimates), "checks": to_builtins(verdict.checks),
+        "logged": to_builtins(found.logged), "estimates": to_builtins(verdict.estimates),
+        "checks": to_builtins(verdict.checks),
         "refused": list(verdict.reasons),
     }  # fmt: skip
 

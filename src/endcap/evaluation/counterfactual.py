@@ -35,8 +35,8 @@ from endcap.engine import Engine, Progress, silent
 from endcap.errors import InvalidInput, NotFound
 from endcap.feedback.attribution import OpenSlates
 from endcap.feedback.off_policy import MIN_ESS, Estimate, Verdict, cross_fitted, importance, judge, mean
-from endcap.preprocess.batch import Link, request_hash
-from endcap.protocols import EventLog, Feature
+from endcap.preprocess.batch import request_hash
+from endcap.protocols import EventLog
 from endcap.runtime import Runtime, VirtualClock
 from endcap.state import State
 from endcap.stores.memory import MemoryLog
@@ -118,20 +118,9 @@ class WatchedState(State):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
+        self.watcher = Watcher(self)
         self.slates = Watched(config.feedback)
-        self.slates.watcher = Watcher(self)
-
-    def parts(self) -> dict[str, Feature]:
-        return {**super().parts(), "slates": self.slates}
-
-    def learn(self, raw: EventBatch) -> None:
-        batch, trail = self.learn_own(raw)
-        self.learn_shared(batch, trail)
-        self.slates.fold(batch)
-
-    def _link(self, link: Link) -> None:
-        super()._link(link)
-        self.slates.merge(link.anon, link.user)
+        self.slates.watcher = self.watcher
 
 
 @dataclass(slots=True)
@@ -205,7 +194,7 @@ def read_story(log: EventLog, candidate: Candidate, progress: Progress = silent)
     with Engine(MemoryLog(), candidate.config, Runtime(clock, seed=1), new_state=WatchedState) as engine:
         state = engine.state
         assert isinstance(state, WatchedState)
-        watcher = state.slates.watcher
+        watcher = state.watcher
         watcher.placement = candidate.placement
         for events, slate in pieces(log, until, candidate.placement if candidate.kind == "item" else None):
             if events:
