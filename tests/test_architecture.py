@@ -22,13 +22,14 @@ FLOORS: dict[int, frozenset[str]] = {
         "events", "preprocess", "features", "interest", "models", "slate", "feedback", "stores", "privacy", "data",
     }),
     3: frozenset({"state"}),
-    4: frozenset({"recommend"}),
-    5: frozenset({"diagnosis"}),
-    6: frozenset({"engine"}),
-    7: frozenset({"learning", "evaluation"}),
-    8: frozenset({"server"}),
-    9: frozenset({"demo", "bench"}),
-    10: frozenset({"cli"}),
+    4: frozenset({"policy"}),
+    5: frozenset({"recommend"}),
+    6: frozenset({"diagnosis", "story"}),
+    7: frozenset({"engine"}),
+    8: frozenset({"learning", "evaluation"}),
+    9: frozenset({"server"}),
+    10: frozenset({"demo", "bench", "simulator"}),
+    11: frozenset({"cli"}),
 }  # fmt: skip
 FLOOR = {unit: floor for floor, units in FLOORS.items() for unit in units}
 PUBLIC = "endcap"  # the package itself: the public surface, which names things of every floor, lazily

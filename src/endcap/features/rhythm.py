@@ -189,6 +189,11 @@ class Rhythm:
             shelves.published_ms, shelves.first_seen_s, lists.length, lists.max_cap, out,
         )  # fmt: skip
 
+    def shown(self, items: I4) -> F4:
+        """How often each of ``items`` [m] was shown, faded."""
+        shown: F4 = self._sums[items, SHOWN]
+        return shown
+
     def grow(self, _n_users: int, n_items: int) -> None:
         """Make room for dense ids below these."""
         if n_items > self._rows.shape[0]:

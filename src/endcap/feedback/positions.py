@@ -2,10 +2,10 @@
 
 Idea: the first place is clicked more than the eighth, whatever stands there. With the position-based model a click
 needs a look at the place and a liking for what stands there: P(click) = theta[position] * gamma[rank], where ``rank``
-is the position that the scores alone would have given. Without exploration rank and position are the same and the two cannot
-be told apart; the random swaps of ``slate/explore.py`` move items of one rank to other positions, and then they can
-(intervention harvesting). ``theta`` is the maximum-likelihood solution by alternating steps, scaled so that the first
-position that was seen has 1.
+is the position that the scores alone would have given. Without exploration rank and position are the same and the two
+cannot be told apart; the random swaps of ``slate/explore.py`` move items of one rank to other positions, and then they
+can (intervention harvesting). ``theta`` is the maximum-likelihood solution by alternating steps, scaled so that the
+first position that can be told has 1.
 
 Layout: per placement, ``shown`` and ``clicked`` float64 [RANKS, POSITIONS]; the last rank is for items that exploration
 brought in, whose liking is a group of its own. Counts fade with a half-life of 30 days, a step a day. Cost: 16 KB per

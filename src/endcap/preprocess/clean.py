@@ -255,6 +255,10 @@ class Cleaner:
             batch.hour, batch.device, batch.region, session, flags, batch.claims, batch.slates,
         )  # fmt: skip
 
+    def is_bot(self, user: int, t_s: int) -> bool:
+        """Whether a user's behaviour was a machine's in the last 24 hours; False for an unknown one (-1)."""
+        return user >= 0 and bool(self._on & BOT) and t_s < int(self._rows[user, BOT_UNTIL])
+
     def catalogue_price(self, item: int, price: float | None) -> None:
         """The shop says what ``item`` costs: from now on that is its usual price."""
         if price is not None and 0.0 < price < math.inf:

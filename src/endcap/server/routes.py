@@ -63,7 +63,7 @@ def _number(low: int, high: int) -> dict[str, Any]:
     return {"type": "integer", "minimum": low, "maximum": high}
 
 
-SHOWN = Parameter("shown", FLAG, "1 records the slate as an impression, in the same order, when you show it as it is.")
+SHOWN = Parameter("shown", FLAG, "0: the slate is not logged as shown, for answers that no shopper sees in this order.")
 SLATE_PARAMETERS = (
     Parameter("user_id", TEXT, "Logged-in shopper."),
     Parameter("anon_id", TEXT, "Anonymous visitor."),

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from endcap.diagnosis import Finding
-from endcap.errors import NotFound, Overloaded
+from endcap.errors import NotFound
 from endcap.server.policy import refuse_browser_query
 from endcap.server.service import MAX_SLATE, Service
 from endcap.server.wire import Call, Parameters, Reply, decode_as, encode
@@ -28,7 +28,7 @@ async def recommend(service: Service, call: Call) -> Reply:
     """A slate for the query in the body."""
     began = perf_counter()
     query = decode_as(_decode_query, call.body)
-    shown = bool(call.query_string) and call.parameters(POST_NAMES).flag("shown")
+    shown = not call.query_string or is_shown(call.parameters(POST_NAMES))
     slate = await answer(service, call, query, shown)
     body = encode(slate)
     service.metrics.recommend.add(perf_counter() - began)
@@ -66,7 +66,7 @@ async def _beside(service: Service, call: Call, placement: str) -> Reply:
 async def _named(service: Service, call: Call, parameters: Parameters, placement: str, items: list[str]) -> Reply:
     began = perf_counter()
     query = _query_of(parameters, placement, items)
-    body = encode(await answer(service, call, query, parameters.flag("shown")))
+    body = encode(await answer(service, call, query, is_shown(parameters)))
     service.metrics.recommend.add(perf_counter() - began)
     return Reply(body)
 
@@ -92,21 +92,33 @@ def _query_of(parameters: Parameters, placement: str, items: list[str]) -> Query
 
 
 async def answer(service: Service, call: Call, query: Query, shown: bool) -> Slate:
-    """Check, wait for the offset asked for, recommend, and record the impression when the caller shows the slate."""
+    """Check, wait for the offset asked for, recommend, and log the slate as shown unless the caller says otherwise."""
     key = call.key
     if key is not None and key.kind == "browser":
         refuse_browser_query(query, key)
     service.check_query(query)
     if query.at_least > service.engine.offset:
         await service.caught_up(query.at_least)
-    slate = service.engine.recommend(query)
+    if not shown:
+        slate = service.engine.recommend(query)
+    elif is_prefetch(call.headers):
+        slate = service.engine.recommend(query, "prefetch")
+    else:
+        slate = service.engine.serve(query)
+        service.metrics.impressions_dropped += slate.impression == "overloaded"
     service.metrics.slate(slate)
-    if shown and slate.items:
-        try:
-            service.engine.submit_nowait([service.engine.impression(query, slate)], (), lambda _result: None)
-        except Overloaded:  # the shopper's slate matters more than the note that it was shown
-            service.metrics.impressions_dropped += 1
     return slate
+
+
+def is_shown(parameters: Parameters) -> bool:
+    """A slate that is asked for is shown, unless ``shown=0``."""
+    return parameters.text("shown") is None or parameters.flag("shown")
+
+
+def is_prefetch(headers: dict[bytes, bytes]) -> bool:
+    """A browser that fetches ahead says so; whether anybody will see the page is not known yet."""
+    purpose = headers.get(b"sec-purpose") or headers.get(b"purpose") or headers.get(b"x-moz") or b""
+    return purpose.startswith((b"prefetch", b"prerender", b"preview"))
 
 
 class WhyNot(Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ import msgspec
 
 from endcap.config import Config, Rule
 from endcap.engine import Engine, Progress, silent
+from endcap.feedback.impressions import impression_of
 from endcap.models.forest import feature_name
 from endcap.models.tree_ranker import Head, TreeRanker
 from endcap.runtime import Runtime, VirtualClock
@@ -31,7 +32,7 @@ def warm_up(config: Config, progress: Progress = silent) -> None:
         for event in events():
             clock.ts = event.ts
             shop.observe([event])
-        shop.submit([shop.impression(Query(user_id="u0"), shop.recommend(Query(user_id="u0")))]).result()
+        shop.submit([impression_of(Query(user_id="u0"), shop.recommend(Query(user_id="u0")))]).result()
         progress("warm-up", 2, steps)
         for done, placement in enumerate(config.placements):
             for user_id in ("u0", None):
