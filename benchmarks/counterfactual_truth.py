@@ -68,7 +68,7 @@ n = 6
 def run(directory: Path, config: Config, n: int, seed: int) -> Estimate:
     """Serve ``n`` slates to the shoppers and let them click; gives the mean clicks per slate."""
     rng = np.random.default_rng(seed)
-    taste = rng.integers(N_CATEGORIES, size=N_SHOPPERS)
+    taste = np.random.default_rng(0).integers(N_CATEGORIES, size=N_SHOPPERS)  # the same shoppers in every run
     clock = VirtualClock(START_MS)
     clicks, who = np.zeros(n), np.zeros(n, np.int64)
     with Engine.open(directory, config, Runtime(clock, seed=seed)) as engine:

@@ -13,18 +13,21 @@ import pytest
 from msgspec import structs
 
 from endcap.cli import main
-from endcap.config import Config, load_config
+from endcap.config import Config, ExploreConfig, load_config
+from endcap.engine import Engine
 from endcap.errors import InvalidInput, NotFound
 from endcap.evaluation.counterfactual import Candidate, Comparison, candidate_of, compare
+from endcap.feedback.impressions import impression_of
+from endcap.runtime import Runtime, VirtualClock
 from endcap.stores.memory import MemoryLog
 from endcap.stores.sqlite import SqliteLog
-from endcap.types import Context, Event, Impression, Interaction, Shown
+from endcap.types import Context, Event, Impression, Interaction, Query, Shown
 
 START_MS = 1_760_000_000_000
 HOUR_MS = 3_600_000
 WINDOW_MS = 24 * HOUR_MS
 RATES = {"usual": {"mobile": 0.10, "desktop": 0.30}, "fresh": {"mobile": 0.40, "desktop": 0.20}}
-ARMS = {"usual": {}, "fresh": {"sources": ["popular"], "diversity": 0.5}}
+ARMS: dict[str, dict[str, Any]] = {"usual": {}, "fresh": {"sources": ["popular"], "diversity": 0.5}}
 CONFIG_TOML = """
 [placements.home.arms.usual]
 
@@ -76,9 +79,9 @@ def log_of(some: list[Event]) -> MemoryLog:
     return log
 
 
-def with_arms(arms: dict[str, dict[str, Any]]) -> Config:
+def with_home(**changes: Any) -> Config:
     config = Config()
-    home = structs.replace(config.placements["home"], arms=arms)
+    home = structs.replace(config.placements["home"], **changes)
     return structs.replace(config, placements={**config.placements, "home": home})
 
 
@@ -193,16 +196,9 @@ def test_a_log_that_is_younger_than_the_window_says_so() -> None:
 # ---------------------------------------------------------------- items
 
 
-def test_settings_equal_to_those_that_were_logged_are_worth_what_was_logged() -> None:
-    """The log's slates are made by asking the same settings in the same state: every action is supported."""
-    from endcap.engine import Engine
-    from endcap.evaluation.counterfactual import question
-    from endcap.runtime import Runtime, VirtualClock
-
-    candidate = candidate_of(Config(), "home", Config())
-    assert candidate.kind == "item"
-    clock = VirtualClock(START_MS)
-    rng = np.random.default_rng(3)
+def served(config: Config, n: int = 1_100) -> list[Event]:
+    """What an engine logs of ``n`` slates of three items, 0.3 of them clicked on, and of a view at the end."""
+    clock, rng = VirtualClock(START_MS), np.random.default_rng(3)
     some: list[Event] = [
         Interaction(
             type="view", event_id=f"v{k}", ts=START_MS + k, received_at=START_MS + k, user_id=f"w{k % 40}",
@@ -210,59 +206,71 @@ def test_settings_equal_to_those_that_were_logged_are_worth_what_was_logged() ->
         )
         for k in range(300)
     ]  # fmt: skip
-    with Engine(MemoryLog(), Config(), Runtime(clock, seed=1)) as engine:
+    with Engine(MemoryLog(), config, Runtime(clock, seed=1)) as engine:
         engine.replay(some)
-        for s in range(1_200):
-            ts = START_MS + HOUR_MS + s * 60_000
-            clock.ts = ts
-            asked = Impression(
-                event_id=f"imp:{s}", request_id=f"r{s}", ts=ts, received_at=ts, user_id=f"w{s % 40}",
-                items=tuple(Shown("", k) for k in range(3)),
-            )  # fmt: skip
-            slate = engine.recommend(question(asked))
-            shown = structs.replace(asked, items=tuple(Shown(one.item_id, k) for k, one in enumerate(slate.items)))
-            more: list[Event] = [shown]
+        for s in range(n):
+            clock.ts = ts = START_MS + HOUR_MS + s * 60_000
+            query = Query(user_id=f"w{s % 40}", n=3, ts=ts)
+            slate = engine.recommend(query, "logged")
+            more: list[Event] = [impression_of(query, slate)]
             if rng.random() < 0.3:
                 more.append(
                     Interaction(
                         type="click", event_id=f"c{s}", ts=ts + 1, received_at=ts + 1, user_id=f"w{s % 40}",
-                        item_id=shown.items[int(rng.integers(3))].item_id, request_id=f"r{s}",
+                        item_id=slate.items[int(rng.integers(3))].item_id, request_id=slate.request_id,
                     )
                 )  # fmt: skip
             engine.replay(more)
             some += more
-    end = START_MS + HOUR_MS + 1_200 * 60_000 + WINDOW_MS
-    some.append(Interaction(type="view", event_id="end", ts=end, received_at=end, user_id="z", item_id="i0"))
+    end = START_MS + HOUR_MS + n * 60_000 + WINDOW_MS
+    return [*some, Interaction(type="view", event_id="end", ts=end, received_at=end, user_id="z", item_id="i0")]
+
+
+def test_settings_equal_to_those_that_were_logged_are_worth_what_was_logged() -> None:
+    some = served(Config())
+    candidate = candidate_of(Config(), "home", Config())
+    assert candidate.kind == "item"
     same = compare(log_of(some), candidate)
     assert same.verdict.reasons == ()
     assert same.verdict.checks.support == 1.0
     assert same.verdict.estimates["snips"].value == pytest.approx(same.logged.value)
-    assert same.logged.value == pytest.approx(len([e for e in some if e.event_id.startswith("c")]) / 1_200)
+    assert same.logged.value == pytest.approx(len([one for one in some if one.event_id.startswith("c")]) / 1_100)
 
-    home = structs.replace(Config().placements["home"], sources=["popular"], diversity=0.9)
-    other = structs.replace(Config(), placements={**Config().placements, "home": home})
-    refused = compare(log_of(some), candidate_of(other, "home", Config()))
+    refused = compare(log_of(some), candidate_of(with_home(sources=["popular"], diversity=0.9), "home", Config()))
     assert refused.verdict.estimates == {}
     assert any("could have taken" in reason for reason in refused.verdict.reasons)
+
+
+def test_the_propensities_of_exploration_are_those_by_which_it_drew() -> None:
+    """The settings that explored, but not exploring: all they do was possible, so weights are 1 on average."""
+    explore = ExploreConfig(share=0.4, new_items=5, protected=False)
+    some = served(with_home(explore=explore))
+    slates = [event for event in some if isinstance(event, Impression)]
+    tried = [one for slate in slates for one in slate.items if one.rank != one.position]
+    assert 0.2 < len(tried) / sum(len(slate.items) for slate in slates) < 0.5
+    found = compare(log_of(some), candidate_of(with_home(explore=explore), "home", Config()), min_ess=100)
+    assert found.kind == "item"
+    checks = found.verdict.checks
+    assert checks.max_weight > 1.2
+    assert abs(checks.mean_weight - 1) < max(0.01, 4 * checks.mean_weight_error)
+    assert found.verdict.reasons == ()
 
 
 # ---------------------------------------------------------------- what the candidate is
 
 
 def test_settings_that_equal_an_arm_are_that_arm() -> None:
-    logged = with_arms(ARMS)
-    home = structs.replace(Config().placements["home"], **ARMS["fresh"])  # type: ignore[arg-type]
-    own = structs.replace(Config(), placements={**Config().placements, "home": home})
-    assert candidate_of(own, "home", logged).arm == "fresh"
+    logged = with_home(arms=ARMS)
+    assert candidate_of(with_home(**ARMS["fresh"]), "home", logged).arm == "fresh"
     assert candidate_of(Config(), "home", logged).arm == "usual"
     assert candidate_of(Config(), "home", Config()).arm == ""
 
 
 def test_one_arm_left_is_that_arm_and_several_are_refused() -> None:
-    assert candidate_of(with_arms({"fresh": ARMS["fresh"]}), "home", Config()).arm == "fresh"
+    assert candidate_of(with_home(arms={"fresh": ARMS["fresh"]}), "home", Config()).arm == "fresh"
     with pytest.raises(InvalidInput, match="--arm NAME"):
-        candidate_of(with_arms(ARMS), "home", Config())
-    assert candidate_of(with_arms(ARMS), "home", Config(), "usual").arm == "usual"
+        candidate_of(with_home(arms=ARMS), "home", Config())
+    assert candidate_of(with_home(arms=ARMS), "home", Config(), "usual").arm == "usual"
     with pytest.raises(InvalidInput, match="no placement 'hme'"):
         candidate_of(Config(), "hme", Config())
 
