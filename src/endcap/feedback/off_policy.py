@@ -222,7 +222,8 @@ def doubts(
             f"{min_support:.0%}. Nothing is known of the others: let exploration reach them"
         )
     off = abs(found.mean_weight - 1)
-    if off > tolerance and off > CHANCE * found.mean_weight_error:
+    unsupported = found.support < min_support and found.mean_weight < 1  # that is why, and it has been said
+    if off > tolerance and off > CHANCE * found.mean_weight_error and not unsupported:
         reasons.append(
             f"mean weight {found.mean_weight:.3f}; expected 1 within {tolerance}: the logged probabilities are not "
             "those by which actions were drawn, or actions are missing"
