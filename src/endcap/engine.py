@@ -293,13 +293,19 @@ class Engine:
         with self._lock:
             return self._recommender.recommend(query, query.ts or self.runtime.now(), self.runtime.new_id(), impression)
 
-    def serve(self, query: Query) -> Slate:
-        """``recommend``, and the impression is observed: the arrow from the slate back to the log."""
+    def serve(self, query: Query, answer: Answer | None = None) -> Slate:
+        """``recommend``, and the impression is observed: the arrow from the slate back to the log.
+
+        ``answer`` hears when the log has it. Without one, ``feedback.wait_for_log`` makes this wait for that.
+        """
         slate = self.recommend(query, self.may_log(query))
         if slate.impression == "logged" and slate.items:
+            stored: Future[Ack | BaseException] = Future()
             try:
-                self.submit_nowait([impression_of(query, slate)], (), lambda _result: None)
+                self.submit_nowait([impression_of(query, slate)], (), answer or stored.set_result)
             except Overloaded:  # the shopper's slate matters more than the note that it was shown
+                return msgspec.structs.replace(slate, impression="overloaded")
+            if answer is None and self.config.feedback.wait_for_log and isinstance(stored.result(), BaseException):
                 return msgspec.structs.replace(slate, impression="overloaded")
         return slate
 

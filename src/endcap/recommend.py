@@ -30,9 +30,10 @@ from endcap.policy import SOURCES, Choice, Policy, Scoring
 from endcap.preprocess.batch import request_hash
 from endcap.protocols import Ranker, Source
 from endcap.slate.compose import Composer
-from endcap.slate.explore import NEWEST, Draws, Explored, Plan, explore, plan
+from endcap.slate.explore import Draws, Explored, Plan, explore, plan
 from endcap.slate.filter import Filters
 from endcap.slate.guard import Guard, fill
+from endcap.slate.newcomers import Newcomers
 from endcap.slate.reasons import MOST, Reasons
 from endcap.slate.rules import ActiveRules, Rules
 from endcap.state import State
@@ -111,6 +112,7 @@ class Recommender:
         self.rules = Rules(config.rules, state.catalogue)
         self.composer = Composer(state.catalogue)
         self.guard = Guard(state.catalogue)
+        self.newcomers = Newcomers(state.rhythm.shown)
         families = self.rows.families(DEFAULT_TERMS)
         self._fallback = self.scoring_by(LinearRanker(self.rows.columns_of(families)), families)
         self.scoring = self._fallback
@@ -227,11 +229,10 @@ class Recommender:
         """Draw what this slate tries out; a new item that was drawn becomes a candidate, so that it has a score."""
         n_items, pool = len(self.state.items), NO_ITEMS
         if ask.placement.explore.new_items:
-            newest = np.arange(max(0, n_items - NEWEST), n_items, dtype=np.int32)
-            fits = self.guard.allow(newest) > 0
-            pool = newest[fits & (self.state.rhythm.shown(newest) < ask.placement.explore.new_items)]
-            liked = np.isin(self.state.catalogue.category[pool], ask.interest.categories[ask.interest.categories >= 0])
-            pool = pool[liked] if liked.any() else pool
+            items = self.newcomers.listed(ask.placement.explore.new_items, self.state.offset, n_items)
+            if items.shape[0]:
+                category, liked = self.state.catalogue.category, ask.interest.categories
+                pool = self.newcomers.pool(items, self.guard.allow(items), category, liked)
         ask.plan = plan(ask.placement.explore, ask.n, pool, draws)
         if ask.plan.fresh >= 0:
             self.candidates.propose(COLUMN["popular"], np.array([ask.plan.fresh], np.int32), BARELY)
@@ -367,7 +368,7 @@ class Recommender:
             impression=impression,
             versions={"ranker": scoring.ranker.name, "policy": ask.choice.strategy.version},
             missing_ids=[item_id for item_id, item in zip(query.items, ask.context, strict=True) if item < 0],
-            explanation=self.explanation(ask) if query.explain else None,
+            explanation=self.explanation(ask, scores[chosen]) if query.explain else None,
         )
 
     def sources_of(self, chosen: I4) -> list[list[str]]:
@@ -388,7 +389,12 @@ class Recommender:
             for one, parts in zip(placed, trace.tolist(), strict=True)
         ]  # fmt: skip
 
-    def explanation(self, ask: Ask) -> dict[str, object]:
+    def click_probability(self, ask: Ask, scores: F4) -> list[float] | None:
+        """What the scores of the slate's items mean in clicks here; None before anything was shown."""
+        found = self.state.calibration.probability(self.state.labels.get(f"placement:{ask.query.placement}"), scores)
+        return None if np.isnan(found).any() else [round(one, 5) for one in found.tolist()]
+
+    def explanation(self, ask: Ask, scores: F4) -> dict[str, object]:
         """How many candidates each source proposed and how many may be shown."""
         n = len(self.candidates)
         proposed = (self.candidates.score[:n] > 0).sum(axis=0).tolist()
@@ -398,6 +404,7 @@ class Recommender:
             "allowed": int(self.guard.allow(self.candidates.items[:n]).sum()),
             "seeds": ask.interest.n_seeds,
             "session_seeds": ask.interest.n_session,
+            "click_probability": self.click_probability(ask, scores),
         }
 
     # ------------------------------------------------------------ other reads

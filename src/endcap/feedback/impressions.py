@@ -13,10 +13,12 @@ _encode = msgspec.json.Encoder().encode
 
 def impression_of(query: Query, slate: Slate) -> Impression:
     """The fact that ``slate`` was shown in answer to ``query``: everything needed to judge the policy later."""
-    shown = tuple(
-        Shown(one.item_id, at, one.propensity, at if one.rank is None else one.rank, one.score)
-        for at, one in enumerate(slate.items)
-    )
+    placed = slate.items
+    ranks = [at if one.rank is None else one.rank for at, one in enumerate(placed)]
+    shown = tuple(map(
+        Shown, [one.item_id for one in placed], range(len(placed)), [one.propensity for one in placed], ranks,
+        [one.score for one in placed],
+    ))  # fmt: skip
     moment = _encode((slate.placement, slate.versions.get("policy"), slate.warmth, query.context, query.items))
     return Impression(
         event_id=f"imp:{slate.request_id}",

@@ -167,8 +167,10 @@ def choose(
 class Bandit:
     """What the arms of all placements earned, by moment."""
 
-    __slots__ = ("_arms", "_gram", "_index_of", "_keep", "_moment", "_nothing", "_placement_of", "_scratch", "_sums",
-                 "_turns", "_x")  # fmt: skip
+    __slots__ = (
+        "_arms", "_gram", "_index_of", "_keep", "_lower", "_mean", "_moment", "_nothing", "_placement_of", "_sd",
+        "_sums", "_turns", "_x", "_y", "_z",
+    )  # fmt: skip
 
     def __init__(self, config: FeedbackConfig) -> None:
         """``ConfigError`` for a half-life below 1."""
@@ -184,7 +186,11 @@ class Bandit:
         self._turns: I8 = np.zeros(0, np.int64)  # by placement label: turn of its newest slate with an arm
         self._x: F8 = np.zeros(D)
         self._nothing: F8 = np.zeros((D, D))
-        self._scratch = (np.zeros(D), np.zeros(D))
+        self._lower: F8 = np.zeros((D, D))
+        self._y: F8 = np.zeros(D)
+        self._z: F8 = np.zeros(D)
+        self._mean: F8 = np.zeros(8)
+        self._sd: F8 = np.zeros(8)
 
     def fold(self, outcomes: Outcomes, n_labels: int) -> None:
         """Learn from slates and rewards; ``n_labels``: labels given out so far."""
@@ -224,13 +230,15 @@ class Bandit:
         ``floor``: least probability of each; ``cap``: most that all but the best get together.
         """
         n = len(arms)
-        known = [int(self._index_of[arm]) if 0 <= arm < self._index_of.shape[0] else -1 for arm in arms]
+        size = self._index_of.shape[0]
+        known = [int(self._index_of[arm]) if 0 <= arm < size else -1 for arm in arms]
         describe(hour, device, region, warmth, session_events, self._x)
-        out: F8 = np.zeros(n)
-        mean, sd = np.zeros(n), np.zeros(n)
+        out: F8 = np.empty(n)
+        if n > self._mean.shape[0]:
+            self._mean, self._sd = np.zeros(n), np.zeros(n)
         choose(
             self._x, np.array(known, np.int32), self._gram, self._moment, self._sums, min(floor, 1.0 / n), cap, out,
-            mean, sd, np.zeros((D, D)), *self._scratch, self._nothing,
+            self._mean, self._sd, self._lower, self._y, self._z, self._nothing,
         )  # fmt: skip
         return out
 

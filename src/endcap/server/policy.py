@@ -46,6 +46,8 @@ POLICY: dict[str, frozenset[str]] = {
     "GET /v1/users/{id}/similar": _PEOPLE,
     "POST /v1/why-not": _PEOPLE,
     "GET /v1/placements": frozenset({"server", "catalogue", "admin"}),
+    "GET /v1/placements/{id}/feedback": _PEOPLE,
+    "GET /v1/requests/{id}": _PEOPLE,
     "GET /v1/quarantine": _ADMIN,
     "GET /metrics": frozenset({"metrics", "admin"}),
     "GET /livez": _ANYONE,

@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from endcap.server import catalogue, intake, operations, people, slates
+from endcap.server import catalogue, feedback, intake, operations, people, slates
 from endcap.server.service import Service
 from endcap.server.wire import Call, Reply
+from endcap.story import PlacementFeedback, Story
 from endcap.types import Ack, Erasure, Interaction, InterestView, Item, Query, Slate, User
 
 Handler = Callable[[Service, Call], Awaitable[Reply]]
@@ -177,6 +178,14 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", "/v1/placements", operations.placements, "operations", "The configured surfaces", operations.Placements,
+    ),
+    Route(
+        "GET", "/v1/placements/{id}/feedback", feedback.placement, "feedback",
+        "What a placement learned: arms, positions, joined feedback", PlacementFeedback, errors=(400, 404),
+    ),
+    Route(
+        "GET", "/v1/requests/{id}", feedback.story, "feedback", "A slate and what came of it", Story,
+        errors=(400, 404),
     ),
     Route(
         "GET", "/v1/quarantine", operations.quarantine, "operations", "Records that were refused, newest first",

@@ -104,8 +104,7 @@ async def answer(service: Service, call: Call, query: Query, shown: bool) -> Sla
     elif is_prefetch(call.headers):
         slate = service.engine.recommend(query, "prefetch")
     else:
-        slate = service.engine.serve(query)
-        service.metrics.impressions_dropped += slate.impression == "overloaded"
+        slate = await service.serve(query)
     service.metrics.slate(slate)
     return slate
 

@@ -28,7 +28,6 @@ from endcap.config import ExploreConfig
 from endcap.types import I4
 
 MASK = 2**64 - 1
-NEWEST = 256  # items that entered the catalogue last, among which new ones are looked for
 
 
 class Draws:
@@ -94,20 +93,18 @@ def explore(
     """Carry out a plan on the rows ``chosen`` of candidates ``items``; ``wanted``: the places it was drawn for."""
     rows = chosen.copy()
     placed = items[rows].tolist()
-    n = len(placed)
-    pool = set() if drawn.pool is None else set(drawn.pool.tolist())
-    free = [at for at in range(1 if settings.protected else 0, n) if placed[at] not in pinned]
+    n, first = len(placed), 1 if settings.protected else 0
+    pool = drawn.pool.tolist() if drawn.pool is not None else []
+    free = [at for at in range(first, n) if placed[at] not in pinned] if pinned else range(first, n)
     m, c = len(free), len(pool)
     swap, fresh = rates(settings, wanted, c)
     if m < 2:
         swap = 0.0
-    if m == 0:
-        fresh = 0.0
-    missing = c - len(pool.intersection(placed))  # new items that are on the slate by merit need no chance
+    missing = c - len(set(pool).intersection(placed)) if c else 0  # one that is there by merit needs no chance
     stays = 1.0 - (2.0 * swap / m if m else 0.0) - (fresh * missing / (m * c) if m and c else 0.0)
-    propensity = [1.0] * n
-    for at in free:
-        propensity[at] = stays
+    propensity = [1.0] * first + [stays] * (n - first)
+    for at in range(n) if pinned else ():
+        propensity[at] = 1.0 if at < first or placed[at] in pinned else stays
     rank: dict[int, int] = {}
     if drawn.swap and m >= 2:
         a = draws.below(m)
@@ -123,4 +120,4 @@ def explore(
             rows[at] = found[0]
             rank = {at: -1}
             propensity[at] = fresh / (m * c)
-    return Explored(rows, propensity, rank)
+    return Explored(rows, propensity[:n], rank)
