@@ -8,7 +8,7 @@ kind of moment and click more or less than others, so that decisions of one user
 ten buys for 6 more: rewards are rare and skewed. The logging policy prefers the arms it believes in, wrongly in part,
 and draws each with at least 4 %. What arms earn is no sum of hour, device and warmth, which is all that the reward
 model can say: it is wrong on purpose. Targets: the arm that earns most in each kind of moment ("greedy"), one arm
-always ("fixed"), and the logging policy turned sharper ("sharper").
+always ("fixed"), the logging policy turned sharper ("sharper"), and itself ("same", an A/A check).
 
 Coverage is printed with its own 95 % interval (Clopper-Pearson). 95 % is expected of ips, snips and dr; the clipped
 mean is too low by what it cuts and dm believes its model: they promise nothing.
@@ -31,7 +31,7 @@ HOURS, DEVICES, WARMTHS, ARMS = 4, 3, 3, 4
 CELLS = HOURS * DEVICES * WARMTHS
 FLOOR = 0.04
 BUYS, WORTH = 0.1, 6.0  # of clicks, and what a purchase adds
-TARGETS = ("greedy", "fixed", "sharper")
+TARGETS = ("greedy", "fixed", "sharper", "same")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class World:
             return np.eye(ARMS)[self.click.argmax(1)]
         if name == "fixed":
             return np.tile(np.eye(ARMS)[1], (CELLS, 1))
+        if name == "same":
+            return self.logging
         sharp = self.logging**2
         return np.asarray(sharp / sharp.sum(1, keepdims=True), np.float64)
 

@@ -196,8 +196,11 @@ def test_a_log_that_is_younger_than_the_window_says_so() -> None:
 # ---------------------------------------------------------------- items
 
 
-def served(config: Config, n: int = 1_100) -> list[Event]:
-    """What an engine logs of ``n`` slates of three items, 0.3 of them clicked on, and of a view at the end."""
+def served(config: Config, n: int = 1_100, pages: int = 0) -> list[Event]:
+    """What an engine logs of ``n`` slates of three items, 0.3 of them clicked on, and of a view at the end.
+
+    The first ``pages`` of the slates are asked for on the page of an item.
+    """
     clock, rng = VirtualClock(START_MS), np.random.default_rng(3)
     some: list[Event] = [
         Interaction(
@@ -210,7 +213,7 @@ def served(config: Config, n: int = 1_100) -> list[Event]:
         engine.replay(some)
         for s in range(n):
             clock.ts = ts = START_MS + HOUR_MS + s * 60_000
-            query = Query(user_id=f"w{s % 40}", n=3, ts=ts)
+            query = Query(user_id=f"w{s % 40}", n=3, ts=ts, items=["i1"] if s < pages else [])
             slate = engine.recommend(query, "logged")
             more: list[Event] = [impression_of(query, slate)]
             if rng.random() < 0.3:
@@ -239,6 +242,14 @@ def test_settings_equal_to_those_that_were_logged_are_worth_what_was_logged() ->
     refused = compare(log_of(some), candidate_of(with_home(sources=["popular"], diversity=0.9), "home", Config()))
     assert refused.verdict.estimates == {}
     assert any("could have taken" in reason for reason in refused.verdict.reasons)
+
+
+def test_slates_whose_query_named_items_are_left_out_and_counted() -> None:
+    found = compare(log_of(served(Config(), pages=80)), candidate_of(Config(), "home", Config()), min_ess=1_000)
+    assert (found.unasked, found.slates) == (80, 1_020)
+    assert found.verdict.checks.support == 1.0
+    with pytest.raises(NotFound, match="named items"):
+        compare(log_of(served(Config(), n=30, pages=30)), candidate_of(Config(), "home", Config()))
 
 
 def test_the_propensities_of_exploration_are_those_by_which_it_drew() -> None:

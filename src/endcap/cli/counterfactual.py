@@ -75,7 +75,7 @@ def told(found: Comparison, judged: Candidate) -> dict[str, Any]:
     verdict = found.verdict
     return {
         "placement": judged.placement, "kind": found.kind, "arm": judged.arm or None, "unit": "reward per slate",
-        "slates": found.slates, "immature": found.immature, "unarmed": found.unarmed,
+        "slates": found.slates, "immature": found.immature, "unarmed": found.unarmed, "unasked": found.unasked,
         "logged": to_builtins(found.logged), "estimates": to_builtins(verdict.estimates),
         "checks": to_builtins(verdict.checks),
         "refused": list(verdict.reasons),
@@ -104,6 +104,8 @@ def print_table(found: Comparison, judged: Candidate) -> None:
         note(f"{found.immature} slates left out: their window was open when the log ended")
     if found.unarmed:
         note(f"{found.unarmed} slates left out: no arm was drawn for them")
+    if found.unasked:
+        note(f"{found.unasked} slates left out: their query named items, which the log does not hold")
     for reason in found.verdict.reasons:
         note(f"refused: {reason}")
 

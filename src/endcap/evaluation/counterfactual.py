@@ -13,9 +13,9 @@ their rewards by the attribution that serves, and state is what it was at each s
 Slates whose window was still open when the log ended are immature and left out. Memory: some 200 bytes a slate and 20
 per shown item. Cost: the replay, 5 us an event; with ``item`` also one request per slate.
 
-Not known, because an impression does not say it: the items, the filter and the exclusions of its query. Settings of
-placements that depend on them (product, cart) are judged by arm. The candidate scores with the fixed weights: a ranker
-trained on this log would know what came after.
+Not known, because an impression does not say it: the items, the filter and the exclusions of its query. Slates whose
+query named items (product, cart) are left out of ``item``: judge such placements by arm. The candidate scores with the
+fixed weights: a ranker trained on this log would know what came after.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from endcap.config import Config, PlacementConfig, overridden
 from endcap.engine import Engine, Progress, silent
 from endcap.errors import InvalidInput, NotFound
 from endcap.feedback.attribution import OpenSlates
+from endcap.feedback.impressions import named_no_items
 from endcap.feedback.off_policy import MIN_ESS, Estimate, Verdict, cross_fitted, importance, judge, mean
 from endcap.preprocess.batch import request_hash
 from endcap.protocols import EventLog
@@ -134,6 +135,7 @@ class Story:
     propensity: F4  # [r] given the arm
     reward: F8  # [r]
     wanted: I4  # [r] what the candidate would have shown there, -1 = nothing or not asked
+    asked: NDArray[np.bool_]  # [s] whether it was asked
     ends_s: int  # when the log ends
 
 
@@ -150,6 +152,7 @@ class Watcher:
     propensity: array[float] = field(default_factory=lambda: array("f"))
     reward: array[float] = field(default_factory=lambda: array("d"))
     wanted: array[int] = field(default_factory=lambda: array("i"))
+    was_asked: list[bool] = field(default_factory=list)
     ends_s: int = 0
     _at: dict[int, int] = field(default_factory=dict)  # slot -> slate, -1 = of another placement
 
@@ -168,7 +171,9 @@ class Watcher:
         slate = outcomes.slates[slot].copy()
         begin, n = int(slate["first"]) % outcomes.rows.shape[0], int(slate["n"])
         rows = outcomes.rows[begin : begin + n]
-        wanted = self.asked.pop(int(slate["request"]), [])
+        request = int(slate["request"])
+        self.was_asked.append(request in self.asked)
+        wanted = self.asked.pop(request, [])
         self.first.append(len(self.item))
         self.slates.append(slate)
         self.item.extend(rows["item"].tolist())
@@ -185,7 +190,8 @@ class Watcher:
             slate["user"] = resolve(int(slate["user"]))
         return Story(
             slates, np.array(self.first, np.int64), np.array(self.item, np.int32),
-            np.array(self.propensity, np.float32), np.array(self.reward), np.array(self.wanted, np.int32), self.ends_s,
+            np.array(self.propensity, np.float32), np.array(self.reward), np.array(self.wanted, np.int32),
+            np.array(self.was_asked, np.bool_), self.ends_s,
         )  # fmt: skip
 
 
@@ -223,13 +229,14 @@ def question(slate: Impression) -> Query:
 
 
 def pieces(log: EventLog, until: int, placement: str | None) -> Iterator[tuple[list[Stored], Impression | None]]:
-    """The log in pieces: events to fold, and the slate of ``placement`` that comes after them."""
+    """The log in pieces: events to fold, and the slate of ``placement`` that comes after them and can be asked for."""
     after = 0
     while after < until and (chunk := [one for one in log.read(after, CHUNK) if one.offset <= until]):
         after, begin = chunk[-1].offset, 0
         for k, stored in enumerate(chunk if placement is not None else ()):
-            if isinstance(stored.event, Impression) and stored.event.placement == placement and stored.event.items:
-                yield chunk[begin:k], stored.event
+            slate = stored.event
+            if isinstance(slate, Impression) and slate.placement == placement and slate.items and named_no_items(slate):
+                yield chunk[begin:k], slate
                 begin = k
         yield chunk[begin:], None
 
@@ -244,7 +251,8 @@ class Comparison:
     kind: Kind
     slates: int  # judged by
     immature: int  # left out: their window was open when the log ended
-    unarmed: int  # left out: shown while the placement had no arms
+    unarmed: int  # left out, by arm: shown while the placement had no arms
+    unasked: int  # left out, by item: their query named items that the log does not hold
     logged: Estimate  # the logged policy's own mean on the same slates
     verdict: Verdict
 
@@ -271,16 +279,21 @@ def compare(
             f"{candidate.config.feedback.window_h:g} at the end of the log, so nobody knows yet what they earn; wait, "
             "or shorten the window"
         )
-    chosen = mature & (slates["arm"] >= 0) if candidate.arm else mature
+    chosen = mature & ((slates["arm"] >= 0) if candidate.arm else story.asked)
     if candidate.arm and candidate.arm not in arms:
         had = ", ".join(sorted(arms)) or "none"
         raise NotFound(f"no slate of {name!r} in the log was made by the arm {candidate.arm!r}; arms it had: {had}")
+    if not chosen.any():
+        why = "no arm was drawn for them" if candidate.arm else "their queries named items; judge an arm: --arm NAME"
+        raise NotFound(f"none of the {int(mature.sum())} closed slates of {name!r} can be judged by: {why}")
     by = by_arm(story, chosen, arms[candidate.arm], seed) if candidate.arm else by_item(story, chosen, seed)
     verdict = judge(
         by.reward, by.weight, by.q, support=by.support, cluster=by.cluster, place=by.place, min_ess=min_ess
     )  # fmt: skip
+    left = int((mature & ~chosen).sum())
     return Comparison(
-        candidate.kind, int(chosen.sum()), int((~mature).sum()), int((mature & ~chosen).sum()),
+        candidate.kind, int(chosen.sum()), int((~mature).sum()), left if candidate.arm else 0,
+        0 if candidate.arm else left,
         mean(by.reward, by.cluster, by.place), verdict,
     )  # fmt: skip
 

@@ -6,9 +6,20 @@ from hashlib import blake2b
 
 import msgspec
 
-from endcap.types import Impression, Query, Shown, Slate
+from endcap.types import Context, Impression, Query, Shown, Slate
 
 _encode = msgspec.json.Encoder().encode
+
+
+def moment_hash(placement: str, policy: str | None, warmth: str, context: Context | None, items: list[str]) -> str:
+    """Equal for equal context, placement, arm settings, warmth and items that the query named."""
+    return blake2b(_encode((placement, policy, warmth, context, items)), digest_size=6).hexdigest()
+
+
+def named_no_items(slate: Impression) -> bool:
+    """Whether a logged slate's query named no items, as on a product or cart page; the hash of its moment tells."""
+    plain = moment_hash(slate.placement, slate.versions.get("policy"), slate.warmth, slate.context, [])
+    return slate.context_hash in ("", plain)
 
 
 def impression_of(query: Query, slate: Slate) -> Impression:
@@ -19,7 +30,6 @@ def impression_of(query: Query, slate: Slate) -> Impression:
         Shown, [one.item_id for one in placed], range(len(placed)), [one.propensity for one in placed], ranks,
         [one.score for one in placed],
     ))  # fmt: skip
-    moment = _encode((slate.placement, slate.versions.get("policy"), slate.warmth, query.context, query.items))
     return Impression(
         event_id=f"imp:{slate.request_id}",
         request_id=slate.request_id,
@@ -37,5 +47,7 @@ def impression_of(query: Query, slate: Slate) -> Impression:
         warmth=slate.warmth,
         session_events=slate.session_events,
         context=query.context,
-        context_hash=blake2b(moment, digest_size=6).hexdigest(),
+        context_hash=moment_hash(
+            slate.placement, slate.versions.get("policy"), slate.warmth, query.context, query.items
+        ),
     )
