@@ -11,7 +11,8 @@ their rewards by the attribution that serves, and state is what it was at each s
   so this is mostly refused for lack of support, and should be.
 
 Slates whose window was still open when the log ended are immature and left out. Memory: some 200 bytes a slate and 20
-per shown item. Cost: the replay, 5 us an event; with ``item`` also one request per slate.
+per shown item. Cost: the replay, 40 us an event where every other event is a slate of six items; with ``item`` also one
+request per slate.
 
 Not known, because an impression does not say it: the items, the filter and the exclusions of its query. Slates whose
 query named items (product, cart) are left out of ``item``: judge such placements by arm. The candidate scores with the

@@ -20,7 +20,8 @@ positions of a slate that are judged apart and added up (independent positions, 
 Reward model: a ridge on the context, and per action a ridge on what that leaves, each fitted without the cluster that
 it is asked about (cross-fitting).
 
-Cost: sorting and bin counts, 20 ms for 100,000 decisions; the model 5 small solves per action.
+Cost: sorting and bin counts, 60 ms for 100,000 decisions of 20,000 clusters; the model another 250 ms for 12 features
+and 4 actions.
 
 Papers: Horvitz & Thompson 1952; Dudik, Langford & Li, ICML 2011 (DR); Swaminathan & Joachims, NeurIPS 2015 (SNIPS); Li
 et al., KDD 2018 (IIPS); Hall, JRSS B 1992. Not for: choosing among many candidates by their estimates (the best of many
