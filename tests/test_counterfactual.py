@@ -55,8 +55,8 @@ def events(n: int = 4_500, seed: int = 1, late: int = 0) -> list[Event]:
         context = Context(device=device)
         items = tuple(Shown(f"i{(s + k) % 20}", k, 1.0, k, 1.0) for k in range(4))
         found.append(
-            Impression(
-                event_id=f"imp:{s}", request_id=f"r{s}", ts=ts, received_at=ts, user_id=user, items=items, arm=arm,
+            Impression.of(
+                event_id=f"imp:{s}", request_id=f"r{s}", ts=ts, received_at=ts, user_id=user, shown=items, arm=arm,
                 arm_propensity=chance if arm == "fresh" else 1 - chance, context=context, warmth="cold",
             )
         )  # fmt: skip
@@ -257,7 +257,7 @@ def test_the_propensities_of_exploration_are_those_by_which_it_drew() -> None:
     explore = ExploreConfig(share=0.4, new_items=5, protected=False)
     some = served(with_home(explore=explore))
     slates = [event for event in some if isinstance(event, Impression)]
-    tried = [one for slate in slates for one in slate.items if one.rank != one.position]
+    tried = [one for slate in slates for one in slate.shown() if one.rank != one.position]
     assert 0.2 < len(tried) / sum(len(slate.items) for slate in slates) < 0.5
     found = compare(log_of(some), candidate_of(with_home(explore=explore), "home", Config()), min_ess=100)
     assert found.kind == "item"

@@ -71,7 +71,7 @@ def test_a_slate_is_logged_and_its_click_and_purchase_are_joined(served: Served)
     assert shown["arm"] == slate["arm"]
     assert shown["versions"]["policy"] == slate["versions"]["policy"]
     assert shown["context_hash"]
-    assert [one[0] for one in shown["items"]] == [item["item_id"] for item in slate["items"]]
+    assert shown["items"] == [item["item_id"] for item in slate["items"]]
 
 
 def test_opting_out_is_possible_and_said(served: Served) -> None:

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
 
-from endcap.types import Context, Impression, Query, Shown, Slate
+from endcap.types import Context, Impression, Query, Slate
 
 _encode = msgspec.json.Encoder().encode
 
 
-def moment_hash(placement: str, policy: str | None, warmth: str, context: Context | None, items: list[str]) -> str:
-    """Equal for equal context, placement, arm settings, warmth and items that the query named."""
-    return blake2b(_encode((placement, policy, warmth, context, items)), digest_size=6).hexdigest()
+@lru_cache(4_096)
+def hash_of(
+    placement: str, policy: str | None, warmth: str, context: Context | None, items: tuple[str, ...] = ()
+) -> str:
+    """Equal for equal moments and items that the query named; few distinct ones come again and again."""
+    moment = (placement, policy, warmth, context)
+    return blake2b(_encode((*moment, items) if items else moment), digest_size=6).hexdigest()
 
 
 def named_no_items(slate: Impression) -> bool:
-    """Whether a logged slate's query named no items, as on a product or cart page; the hash of its moment tells."""
-    plain = moment_hash(slate.placement, slate.versions.get("policy"), slate.warmth, slate.context, [])
+    """Whether a logged slate's query named no items, as one on a product or cart page does; its hash tells."""
+    plain = hash_of(slate.placement, slate.versions.get("policy"), slate.warmth, slate.context)
     return slate.context_hash in ("", plain)
 
 
 def impression_of(query: Query, slate: Slate) -> Impression:
     """The fact that ``slate`` was shown in answer to ``query``: everything needed to judge the policy later."""
     placed = slate.items
-    ranks = [at if one.rank is None else one.rank for at, one in enumerate(placed)]
-    shown = tuple(map(
-        Shown, [one.item_id for one in placed], range(len(placed)), [one.propensity for one in placed], ranks,
-        [one.score for one in placed],
-    ))  # fmt: skip
+    propensities = [one.propensity for one in placed]
+    ranks = [one.rank for one in placed]
+    tried = ranks.count(None) < len(ranks)
     return Impression(
         event_id=f"imp:{slate.request_id}",
         request_id=slate.request_id,
@@ -39,7 +42,10 @@ def impression_of(query: Query, slate: Slate) -> Impression:
         anon_id=query.anon_id,
         session_id=query.session_id,
         placement=slate.placement,
-        items=shown,
+        items=[one.item_id for one in placed],
+        propensities=propensities if min(propensities, default=1.0) < 1.0 else [],
+        ranks=[at if rank is None else rank for at, rank in enumerate(ranks)] if tried else [],
+        scores=[round(one.score, 5) for one in placed],
         arm=slate.arm,
         arm_propensity=slate.arm_propensity,
         variants=slate.variants,
@@ -47,7 +53,7 @@ def impression_of(query: Query, slate: Slate) -> Impression:
         warmth=slate.warmth,
         session_events=slate.session_events,
         context=query.context,
-        context_hash=moment_hash(
-            slate.placement, slate.versions.get("policy"), slate.warmth, query.context, query.items
+        context_hash=hash_of(
+            slate.placement, slate.versions.get("policy"), slate.warmth, query.context, tuple(query.items)
         ),
     )
