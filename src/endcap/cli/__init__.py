@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from endcap.cli import bench, checks, evaluate, files, keys, models, people, serve, settings
+from endcap.cli import bench, checks, counterfactual, evaluate, files, keys, models, people, serve, settings
 from endcap.errors import EndcapError
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ app.command("config")(settings.config)
 app.command("doctor")(checks.doctor)
 app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
+app.command("counterfactual")(counterfactual.counterfactual)
 app.command("train")(models.train)
 app.add_typer(models.app, name="models")
 

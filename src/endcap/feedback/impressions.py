@@ -13,9 +13,18 @@ _encode = msgspec.json.Encoder().encode
 
 
 @lru_cache(4_096)
-def hash_of(placement: str, policy: str | None, warmth: str, context: Context | None) -> str:
-    """Equal for equal moments; few distinct ones come again and again."""
-    return blake2b(_encode((placement, policy, warmth, context)), digest_size=6).hexdigest()
+def hash_of(
+    placement: str, policy: str | None, warmth: str, context: Context | None, items: tuple[str, ...] = ()
+) -> str:
+    """Equal for equal moments and items that the query named; few distinct ones come again and again."""
+    moment = (placement, policy, warmth, context)
+    return blake2b(_encode((*moment, items) if items else moment), digest_size=6).hexdigest()
+
+
+def named_no_items(slate: Impression) -> bool:
+    """Whether a logged slate's query named no items, as one on a product or cart page does; its hash tells."""
+    plain = hash_of(slate.placement, slate.versions.get("policy"), slate.warmth, slate.context)
+    return slate.context_hash in ("", plain)
 
 
 def impression_of(query: Query, slate: Slate) -> Impression:
@@ -44,5 +53,7 @@ def impression_of(query: Query, slate: Slate) -> Impression:
         warmth=slate.warmth,
         session_events=slate.session_events,
         context=query.context,
-        context_hash=hash_of(slate.placement, slate.versions.get("policy"), slate.warmth, query.context),
+        context_hash=hash_of(
+            slate.placement, slate.versions.get("policy"), slate.warmth, query.context, tuple(query.items)
+        ),
     )
