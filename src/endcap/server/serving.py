@@ -108,7 +108,7 @@ class Lifespan:
         """Requests are done; finish what the log holds and release it."""
         for task in self._tasks:
             task.cancel()
-        self.service.log_shown()
+        self.app.service.log_shown()
         # Groups still come back to this loop, in order, while the close waits in its own thread.
         await asyncio.to_thread(self.engine.close)
 
