@@ -274,7 +274,8 @@ def refuse_overlap(experiment: Experiment, others: Iterable[Experiment]) -> None
             )
             raise InvalidInput(
                 f"experiment {experiment.name!r} takes {experiment.first:g} to {experiment.end:g} of the traffic of "
-                f"{other.placement}, and {other.name!r} runs on {other.first:g} to {other.end:g}: their visitors would overlap; {remedy}",
+                f"{other.placement}, and {other.name!r} runs on {other.first:g} to {other.end:g}: their visitors would "
+                f"overlap; {remedy}",
                 field="first",
             )
 
