@@ -8,8 +8,9 @@ hashed as a user) is a crossover: it belongs to neither variant and is left out 
 check goes by where units were seen first, crossovers included, because who crosses over depends on the shares.
 
 Layout: one row per (unit, variant): ``label``, ``user``, ``next`` int32 (a list per user, from ``head``), ``slates``,
-``clicks`` int32, ``reward`` float64; by label int64 ``assigned`` (units seen first in it), ``newest_s`` and ``closed``
-(1 = no room for more units); by user ``into`` int32, whom an anonymous visitor turned out to be. Places depend on the order of events alone (law L1).
+``clicks`` int32, ``reward`` float64; by label int64 ``assigned`` (units seen first in it), ``newest_s`` and
+``closed`` (1 = no room for more units); by user ``into`` int32, whom an anonymous visitor turned out to be. Places
+depend on the order of events alone (law L1).
 
 Cost: 28 bytes per row, 8 per user, about 50 ns per outcome. At most ``MAX_ROWS`` rows (59 MB): when they are full the
 variant that was not shown for longest is forgotten whole, with its results; a single one that fills all takes no
@@ -29,7 +30,7 @@ from numba import njit
 
 from endcap.blocks import grown
 from endcap.feedback.sequential import ALPHA, SRM_ALPHA, Sums, difference, evidence, p_value
-from endcap.types import DEEDS, F4, F8, I1, I4, I8, MAX_VARIANTS, Arrays, Outcomes
+from endcap.types import DEEDS, F4, F8, I1, I4, I8, Arrays, Outcomes
 
 MAX_ROWS = 1 << 21
 FIRST_ROWS = 1_024
@@ -43,7 +44,7 @@ class Slates(Protocol):
     """The facts of open slates, by slot."""
 
     user: I4
-    variants: I4  # [S, MAX_VARIANTS]
+    variants: I4  # [S, MAX_VARIANTS], from the left, -1 = none
 
 
 class Names(Protocol):
