@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from itertools import accumulate
@@ -95,10 +96,14 @@ def unit_of(query: Query) -> str:
     return "a" + query.anon_id if query.anon_id else ""
 
 
-def point(salt: str, unit: str) -> float:
+def point(salt: bytes, unit: bytes) -> float:
     """A number of [0, 1) for a unit, the same everywhere; another salt gives an unrelated one."""
-    digest = blake2b(f"{salt}\x00{unit}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
+    return (int.from_bytes(blake2b(salt + unit, digest_size=8).digest(), "big") >> 11) / (1 << 53)
+
+
+def salted(purpose: str, text: str) -> bytes:
+    """What is hashed before the unit; NUL ends it, so that no two purposes meet."""
+    return f"{purpose}\x00{text}\x00".encode()
 
 
 class Slice:
@@ -109,7 +114,7 @@ class Slice:
     def __init__(self, experiment: Experiment, placement: PlacementConfig) -> None:
         self.experiment = experiment
         self.first, self.end = experiment.first, experiment.end
-        self.salt = f"variant\x00{experiment.salt or experiment.name}"
+        self.salt = salted("variant", experiment.salt or experiment.name)
         self.edges = list(accumulate(variant.weight for variant in experiment.variants.values()))
         self.edges[-1] = 1.0
         self.assigned = [
@@ -125,13 +130,9 @@ class Slice:
             both = one._replace(variants={experiment.name: INTERLEAVED}, other=two)
             self.edges, self.assigned = [1.0], [both]
 
-    def variant(self, unit: str) -> Assigned:
+    def variant(self, unit: bytes) -> Assigned:
         """The variant of a unit of this slice."""
-        at = point(self.salt, unit)
-        for edge, assigned in zip(self.edges, self.assigned, strict=True):
-            if at < edge:
-                return assigned
-        return self.assigned[-1]
+        return self.assigned[bisect_right(self.edges, point(self.salt, unit))]
 
 
 class Experiments:
@@ -141,23 +142,26 @@ class Experiments:
 
     def __init__(self, experiments: Iterable[Experiment], placements: Mapping[str, PlacementConfig]) -> None:
         self._all: dict[str, Experiment] = {}
-        self._by_placement: dict[str, list[Slice]] = {}
+        self._by_placement: dict[str, tuple[bytes, list[Slice]]] = {}  # with the salt of its layer
         for experiment in experiments:
             if experiment.running:
                 check(experiment, self._all.values(), placements)
                 made = Slice(experiment, placements[experiment.placement])
-                self._by_placement.setdefault(experiment.placement, []).append(made)
+                layer = salted("layer", experiment.placement)
+                self._by_placement.setdefault(experiment.placement, (layer, []))[1].append(made)
             self._all[experiment.name] = experiment
 
     def assign(self, placement: str, unit: str) -> Assigned:
         """What the running experiments ask of a slate of ``placement`` for ``unit`` (``unit_of``); pure."""
-        slices = self._by_placement.get(placement)
-        if slices is None or not unit:
+        found = self._by_placement.get(placement)
+        if found is None or not unit:
             return NOBODY
-        at = point(f"layer\x00{placement}", unit)
+        layer, slices = found
+        encoded = unit.encode("utf-8", "surrogatepass")
+        at = point(layer, encoded)
         for one in slices:
             if one.first <= at < one.end:
-                return one.variant(unit)
+                return one.variant(encoded)
         return NOBODY
 
     def all(self) -> list[Experiment]:

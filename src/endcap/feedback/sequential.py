@@ -39,7 +39,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln, gammaln
+from scipy.special import gammaln
 
 from endcap.types import F8
 
@@ -143,10 +143,12 @@ def share_range(wins: int, losses: int, alpha: float = ALPHA) -> tuple[float, fl
     if n == 0:
         return 0.0, 1.0
     # log evidence against share p, with a Beta prior around a half: convex in p, least at wins / n
-    mixed = float(betaln(PREFERENCE / 2 + wins, PREFERENCE / 2 + losses) - betaln(PREFERENCE / 2, PREFERENCE / 2))
+    mixed = log_beta(PREFERENCE / 2 + wins, PREFERENCE / 2 + losses) - log_beta(PREFERENCE / 2, PREFERENCE / 2)
     bar = -math.log(alpha)
 
     def inside(p: float) -> bool:
+        if not 0.0 < p < 1.0:
+            return False
         likelihood = (wins * math.log(p) if wins else 0.0) + (losses * math.log1p(-p) if losses else 0.0)
         return mixed - likelihood < bar
 
@@ -158,3 +160,8 @@ def share_range(wins: int, losses: int, alpha: float = ALPHA) -> tuple[float, fl
 
     peak = min(max(wins / n, 1e-12), 1.0 - 1e-12)
     return (edge(peak, 0.0) if wins else 0.0), (edge(peak, 1.0) if losses else 1.0)
+
+
+def log_beta(a: float, b: float) -> float:
+    """Log of the Beta function."""
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
