@@ -21,6 +21,7 @@ from endcap.features.exposure import Exposure
 from endcap.features.histories import Histories, Trail
 from endcap.features.people import People
 from endcap.features.rhythm import Rhythm
+from endcap.feedback.scoreboard import Scoreboard
 from endcap.models.session_knn import SessionKnn
 from endcap.models.user_knn import UserKnn
 from endcap.preprocess.batch import BatchBuilder, Link
@@ -51,6 +52,7 @@ class State:
         self.covisit = Covisit(config.covisit)
         self.rhythm = Rhythm()
         self.exposure = Exposure()
+        self.scoreboard = Scoreboard(self.labels)
         self.met = RowMap()  # scratch that all sources share: they meet the same items, one after the other
         self.sessions = SessionKnn(config.session_knn, self.met)
         self.neighbours = UserKnn(config.user_knn, self.histories, self.met)
@@ -69,6 +71,7 @@ class State:
             "covisit": self.covisit,
             "rhythm": self.rhythm,
             "exposure": self.exposure,
+            "scoreboard": self.scoreboard,
             "sessions": self.sessions,
             "neighbours": self.neighbours,
         }
@@ -136,6 +139,7 @@ class State:
             self.neighbours.merge(link.anon, link.user)  # before the ring moves: it says where to look
             self.histories.merge(link.anon, link.user)
             self.exposure.merge(link.anon, link.user)
+            self.scoreboard.merge(link.anon, link.user)
 
     def anon_ids(self, user_id: str) -> list[str]:
         """The anonymous ids that turned out to be this user."""

@@ -294,6 +294,7 @@ class Scoreboard:
         self.columns = {name: np.array(arrays[name]) for name in ROW_COLUMNS}
         self.of_label = {name: np.array(arrays[name]) for name in LABEL_COLUMNS}
         self._n_rows[0] = self.columns["label"].shape[0]
+        self.family, self._families = np.zeros(0, np.int32), {}
         self.head, self.into = np.array(arrays["head"], np.int32), np.array(arrays["into"], np.int32)
 
 
