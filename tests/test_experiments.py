@@ -223,6 +223,7 @@ def test_a_broken_rail_gives_its_reason(bad: Measured, reason: str) -> None:
     assert found.startswith(reason)
     assert broken(RAILS, {"a": bad, "b": bad}) is None, "what the first suffers too is not the experiment's doing"
     assert broken(RAILS, {"a": bad, "b": FINE}) is None
+    assert broken(RAILS, {INTERLEAVED: bad}) is not None
     assert (
         broken(Guardrails(max_p99_ms=None, max_error_share=None, max_empty_share=None), {"a": FINE, "b": bad}) is None
     )

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from endcap.cli import bench, checks, evaluate, files, keys, models, people, serve, settings
+from endcap.cli import bench, checks, evaluate, experiments, files, keys, models, people, serve, settings
 from endcap.errors import EndcapError
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(models.train)
 app.add_typer(models.app, name="models")
+app.add_typer(experiments.app, name="experiments")
 
 
 def show_version(wanted: bool) -> None:

@@ -39,17 +39,18 @@ class Measured(Struct, frozen=True, kw_only=True):
 
 
 def check(guardrails: Guardrails, measured: Mapping[str, Measured]) -> str | None:
-    """Why the experiment must stop, None while it may go on. ``measured`` by variant, the first one first."""
-    names = list(measured)
-    for name in names[1:]:
-        for rail, limit, share, count in rails(guardrails, measured[name]):
-            if not over(count, measured[name].slates, share):
-                continue
-            same = next(c for r, _, _, c in rails(guardrails, measured[names[0]]) if r == rail)
-            if over(same, measured[names[0]].slates, share):
-                continue
-            of = measured[name].slates
-            return f"guardrail {rail}: {count} of the last {of} slates of {name} {limit}"
+    """Why the experiment must stop, None while it may go on.
+
+    ``measured`` by variant, the first one first; a single one (interleaving) has nobody to share its troubles.
+    """
+    first, *others = [*measured.items()] or [("", Measured(slates=0))]
+    for name, of in others or [first]:
+        excuse = first[1] if others else Measured(slates=0)
+        for (rail, limit, share, count), (_, _, _, same) in zip(
+            rails(guardrails, of), rails(guardrails, excuse), strict=True
+        ):
+            if over(count, of.slates, share) and not over(same, excuse.slates, share):
+                return f"guardrail {rail}: {count} of the last {of.slates} slates of {name} {limit}"
     return None
 
 

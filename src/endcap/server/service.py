@@ -13,6 +13,7 @@ from endcap.config import Config
 from endcap.engine import Engine
 from endcap.errors import Behind, InvalidInput, Overloaded
 from endcap.protocols import Refused
+from endcap.server.meters import Meters
 from endcap.server.metrics import Metrics
 from endcap.server.wire import Throttled
 from endcap.types import Ack, Event, Query
@@ -35,6 +36,7 @@ class Service:
         self.draining = False
         self.patching = asyncio.Lock()
         self.openapi = b""
+        self.meters = Meters()
         self.metrics = Metrics(config.placements, self.gauges, lambda: engine.state.cleaner.counts())
 
     def gauges(self) -> dict[str, float]:

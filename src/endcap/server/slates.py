@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from endcap.diagnosis import Finding
-from endcap.errors import NotFound, Overloaded
+from endcap.errors import InvalidInput, NotFound, Overloaded
+from endcap.feedback.experiments import unit_of
 from endcap.server.policy import refuse_browser_query
 from endcap.server.service import MAX_SLATE, Service
 from endcap.server.wire import Call, Parameters, Reply, decode_as, encode
@@ -99,13 +100,28 @@ async def answer(service: Service, call: Call, query: Query, shown: bool) -> Sla
     service.check_query(query)
     if query.at_least > service.engine.offset:
         await service.caught_up(query.at_least)
-    slate = service.engine.recommend(query)
+    slate = recommended(service, query)
     service.metrics.slate(slate)
     if shown and slate.items:
         try:
             service.engine.submit_nowait([service.engine.impression(query, slate)], (), lambda _result: None)
         except Overloaded:  # the shopper's slate matters more than the note that it was shown
             service.metrics.impressions_dropped += 1
+    return slate
+
+
+def recommended(service: Service, query: Query) -> Slate:
+    """The engine's slate, counted for the variants of the experiments it is part of."""
+    began = perf_counter()
+    try:
+        slate = service.engine.recommend(query)
+    except InvalidInput:  # the question was wrong, not the variant
+        raise
+    except Exception:
+        service.meters.failed(service.engine.experiments.assign(query.placement, unit_of(query)).variants)
+        raise
+    if slate.variants:
+        service.meters.answered(slate.variants, perf_counter() - began, not slate.items)
     return slate
 
 
