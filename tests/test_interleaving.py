@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from endcap.errors import InvalidInput
 from endcap.feedback.interleaving import credit, draft, preference
 from endcap.types import I4
+from rows import at_leisure
 
 lists = st.lists(st.integers(0, 30), max_size=20, unique=True).map(lambda ids: np.array(ids, np.int32))
 tosses = st.integers(0, 2**63 - 1)
 
 
+@at_leisure
 @given(lists, lists, st.integers(0, 25), tosses)
 def test_a_draft_holds_what_it_should(one: I4, two: I4, n: int, chance: int) -> None:
     items, teams = draft(one, two, n, chance)
@@ -25,6 +27,7 @@ def test_a_draft_holds_what_it_should(one: I4, two: I4, n: int, chance: int) -> 
     assert teams.tolist() == again[1].tolist()
 
 
+@at_leisure
 @given(lists, lists, st.integers(0, 25), tosses)
 def test_every_prefix_is_a_prefix_of_both_lists_together(one: I4, two: I4, n: int, chance: int) -> None:
     items, teams = draft(one, two, n, chance)
@@ -35,6 +38,7 @@ def test_every_prefix_is_a_prefix_of_both_lists_together(one: I4, two: I4, n: in
     assert draft(one, two, n // 2, chance)[0].tolist() == items[: n // 2].tolist()
 
 
+@at_leisure
 @given(lists, st.integers(0, 25), tosses)
 def test_no_team_is_ever_more_than_one_ahead(one: I4, n: int, chance: int) -> None:
     two = one[::-1].copy()
@@ -43,6 +47,7 @@ def test_no_team_is_ever_more_than_one_ahead(one: I4, n: int, chance: int) -> No
     assert np.abs(ahead).max(initial=0) <= 1
 
 
+@at_leisure
 @given(lists, lists, st.integers(1, 25), tosses)
 def test_exchanging_lists_and_tosses_exchanges_the_teams(one: I4, two: I4, n: int, chance: int) -> None:
     items, teams = draft(one, two, n, chance)

@@ -25,6 +25,7 @@ from endcap.feedback.sequential import (
     share_range,
     tuned,
 )
+from rows import at_leisure
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,6 +48,7 @@ def units(seed: int, n: int) -> tuple[Any, Any]:
     return slates, random.poisson(0.3 * slates) + 6.0 * (random.random(n) < 0.05)
 
 
+@at_leisure
 @given(st.integers(0, 10_000), st.integers(2, 300))
 def test_the_variance_is_that_of_a_ratio_over_units(seed: int, n: int) -> None:
     slates, reward = units(seed, n)
@@ -114,6 +116,7 @@ def test_a_small_variant_that_missed_its_buyers_is_not_believed_to_be_steady() -
     assert float(half) > float(alone)
 
 
+@at_leisure
 @given(st.lists(st.integers(0, 3_000), min_size=2, max_size=4), st.floats(1, 5_000))
 def test_the_evidence_is_a_ratio_of_scipys_likelihoods(counts: list[int], concentration: float) -> None:
     shares = np.arange(1, len(counts) + 1) / sum(range(1, len(counts) + 1))
@@ -138,6 +141,7 @@ def test_p_values_stay_in_their_range() -> None:
     assert p_value(math.log(1_000)) == pytest.approx(0.001)
 
 
+@at_leisure
 @given(st.integers(0, 500), st.integers(0, 500))
 def test_the_range_of_a_share_is_what_the_evidence_does_not_refute(wins: int, losses: int) -> None:
     low, high = share_range(wins, losses)

@@ -164,21 +164,14 @@ def results_of(experiment: Experiment, directory: Path, config: Config) -> Resul
 
 
 def print_results(found: Results) -> None:
-    """A table for people."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "variant", "units", "slates", "reward per slate", "difference", "clicks per slate", "difference",
-        box=None, pad_edge=False,
-    )  # fmt: skip
+    """A few lines for people."""
     for name, one in found.variants.items():
-        table.add_row(
-            name, f"{one.units:,}", f"{one.slates:,}",
-            f"{one.reward_per_slate:.4f}", words(one.reward_difference),
-            f"{one.clicks_per_slate:.4f}", words(one.clicks_difference),
-        )  # fmt: skip
-    Console().print(table)
+        typer.echo(f"  {name}: {one.units:,} units, {one.slates:,} slates")
+        for what, rate, gain in (
+            ("reward", one.reward_per_slate, one.reward_difference),
+            ("clicks", one.clicks_per_slate, one.clicks_difference),
+        ):
+            typer.echo(f"    {what} per slate {rate:.4f}{words(gain)}")
     typer.echo(f"{found.crossovers:,} units were seen in more than one variant and are left out")
     if found.sample_ratio_alarm:
         shares = ", ".join(f"{name} {n:,}" for name, n in found.assigned.items())
@@ -193,6 +186,6 @@ def words(of: Interval | None) -> str:
     if of is None:
         return ""
     if of.low is None or of.high is None:
-        return "too little to say"
+        return f", {of.value:+.4f}: too little to say"
     verdict = "better" if of.low > 0 else "worse" if of.high < 0 else "open"
-    return f"{of.value:+.4f} [{of.low:+.4f}, {of.high:+.4f}] {verdict}"
+    return f", {of.value:+.4f} [{of.low:+.4f}, {of.high:+.4f}]: {verdict}"

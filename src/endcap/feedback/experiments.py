@@ -33,6 +33,8 @@ from endcap.types import Query
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MAX_VARIANTS = 16
+MAX_PLANNED = 10**12
+MAX_SALT = 256
 SLACK = 1e-9
 ULP = 2.0**-53  # 53 bits of hash are a number of [0, 1) exactly
 
@@ -219,8 +221,12 @@ def check(experiment: Experiment, others: Iterable[Experiment], placements: Mapp
         raise InvalidInput(
             f"{where}: max_p99_ms is {rails.max_p99_ms}; expected milliseconds, or null", field="guardrails.max_p99_ms"
         )
-    if experiment.planned < 1:
-        raise InvalidInput(f"{where}: planned is {experiment.planned}; expected slates, 1 or more", field="planned")
+    if not 1 <= experiment.planned <= MAX_PLANNED:
+        raise InvalidInput(
+            f"{where}: planned is {experiment.planned}; expected slates, 1 to {MAX_PLANNED:.0e}", field="planned"
+        )
+    if len(experiment.salt) > MAX_SALT:
+        raise InvalidInput(f"{where}: a salt of {len(experiment.salt)} characters; expected {MAX_SALT}", field="salt")
     for name, variant in experiment.variants.items():
         if variant.settings:
             changed(experiment, name, placements[experiment.placement])
