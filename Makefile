@@ -38,7 +38,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix
 
 bench: $(VENV)/.installed
-	for part in kernel fold memory restart fresh serve; do \
+	for part in kernel fold memory restart fresh feedback serve; do \
 		$(BIN)/endcap bench $$part --json $(if $(QUICK),--quick) || exit 1; \
 	done
 

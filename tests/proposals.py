@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from endcap.batches import EventBatch
 from endcap.candidates import Candidates
 from endcap.interest.interest import empty_interest
 from endcap.protocols import Source
-from endcap.types import ACTION_CODE, EventBatch, Interest
+from endcap.types import ACTION_CODE, Interest
 
 Row = tuple[int, int, int, str, int]  # user, session, item, action, flags
 

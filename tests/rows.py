@@ -12,7 +12,8 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from endcap.types import ACTION_CODE, LATE, Arrays, EventBatch
+from endcap.batches import LATE, EventBatch
+from endcap.types import ACTION_CODE, Arrays
 
 START_S = 1_760_000_000
 N_USERS, N_ITEMS = 4, 9

@@ -20,6 +20,7 @@ START_MS = 1_760_000_000_000  # a Thursday morning in October 2025
 ITEM_IDS = [f"i{k}" for k in range(12)]
 USER_IDS = [f"u{k}" for k in range(4)]
 ANON_IDS = [f"a{k}" for k in range(4)]
+REQUESTS = [f"r{k}" for k in range(60)]
 ACTIONS = ["view"] * 8 + ["click", "cart_add", "cart_remove", "purchase", "refund", "wishlist_add", "rating", "hide"]
 
 gaps_ms = st.sampled_from([0, 500, 4_000, 40_000, 400_000, 3_000_000, 90_000_000])
@@ -64,6 +65,9 @@ def interactions(draw: st.DrawFn, number: int, now: int) -> Interaction:
         quantity=draw(st.sampled_from([1.0, 2.0, 5000.0])),
         value=draw(st.sampled_from([-1.0, 0.5, 1.0])) if action == "rating" else None,
         context=draw(contexts),
+        request_id=draw(st.sampled_from([None, None, *REQUESTS[max(0, number - 8) : number + 2]])),
+        placement=draw(st.sampled_from([None, None, "home", "product"])),
+        position=draw(st.sampled_from([None, None, 0, 1, 2])),
     )
 
 
@@ -101,7 +105,19 @@ def streams(draw: st.DrawFn, min_size: int = 1, max_size: int = 60) -> list[Even
                     ts=now,
                     received_at=now,
                     anon_id=draw(st.sampled_from(ANON_IDS)),
-                    items=tuple(Shown(item_id, place) for place, item_id in enumerate(shown)),
+                    placement=draw(st.sampled_from(["home", "product"])),
+                    items=tuple(
+                        Shown(
+                            item_id, place, draw(st.sampled_from([1.0, 0.25])), draw(st.sampled_from([place, -1])), 0.5
+                        )
+                        for place, item_id in enumerate(shown)
+                    ),
+                    arm=draw(st.sampled_from(["", "bold", "safe"])),
+                    arm_propensity=draw(st.sampled_from([1.0, 0.5])),
+                    warmth=draw(st.sampled_from(["cold", "hot"])),
+                    session_events=draw(st.integers(0, 3)),
+                    variants=draw(st.sampled_from([{}, {"trial": "a"}, {"trial": "b"}])),
+                    context=draw(contexts),
                 )
             )
     return events

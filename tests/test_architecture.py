@@ -17,18 +17,19 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # whose second half (blocks, protocols ...) may use one another as long as there is no cycle.
 FLOORS: dict[int, frozenset[str]] = {
     0: frozenset({"types", "errors", "runtime"}),
-    1: frozenset({"blocks", "candidates", "protocols", "config", "artifacts", "topn", "prefetch"}),
+    1: frozenset({"batches", "blocks", "candidates", "protocols", "config", "artifacts", "topn", "prefetch"}),
     2: frozenset({
         "events", "preprocess", "features", "interest", "models", "slate", "feedback", "stores", "privacy", "data",
     }),
     3: frozenset({"state"}),
-    4: frozenset({"recommend"}),
-    5: frozenset({"diagnosis"}),
-    6: frozenset({"engine"}),
-    7: frozenset({"learning", "evaluation"}),
-    8: frozenset({"server"}),
-    9: frozenset({"demo", "bench"}),
-    10: frozenset({"cli"}),
+    4: frozenset({"policy"}),
+    5: frozenset({"recommend"}),
+    6: frozenset({"diagnosis", "story"}),
+    7: frozenset({"engine"}),
+    8: frozenset({"learning", "evaluation"}),
+    9: frozenset({"server"}),
+    10: frozenset({"demo", "bench", "simulator"}),
+    11: frozenset({"cli"}),
 }  # fmt: skip
 FLOOR = {unit: floor for floor, units in FLOORS.items() for unit in units}
 PUBLIC = "endcap"  # the package itself: the public surface, which names things of every floor, lazily

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from endcap.batches import BOT, FLOOD, LATE, PRICE_OUTLIER, QUANTITY_OUTLIER, REPEATED, UNCLEAN
 from endcap.config import CleanConfig
 from endcap.errors import ConfigError
 from endcap.preprocess.clean import RULES, Cleaner
-from endcap.types import BOT, FLOOD, LATE, PRICE_OUTLIER, QUANTITY_OUTLIER, REPEATED, UNCLEAN
 from rows import N_ITEMS, N_USERS, START_S, Row, assert_batching_is_invisible, at_leisure, batch, cut_places, rows, same
 
 DAY_S = 86_400

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from endcap.batches import UNCLEAN, EventBatch
 from endcap.config import CovisitConfig
 from endcap.features.counters import COLUMNS, HALF_LIVES_S, N_COLUMNS, Counters
 from endcap.features.histories import Histories
 from endcap.features.top_lists import DEPTH, TopLists
-from endcap.types import ACTION_CODE, ACTION_GROUP, ACTION_WEIGHT, BOUGHT, F8, I4, SEEN, UNCLEAN, WANTED, EventBatch
+from endcap.types import ACTION_CODE, ACTION_GROUP, ACTION_WEIGHT, BOUGHT, F8, I4, SEEN, WANTED
 from rows import N_ITEMS, N_USERS, START_S, Row, assert_batching_is_invisible, at_leisure, batch, cut_places, rows
 
 DAY_S = 86_400

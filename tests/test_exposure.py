@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from endcap.batches import UNCLEAN
 from endcap.features.exposure import CAPACITY, Exposure
-from endcap.types import ACTION_CODE, ACTION_WEIGHT, UNCLEAN
+from endcap.types import ACTION_CODE, ACTION_WEIGHT
 from rows import N_ITEMS, N_USERS, START_S, Row, assert_batching_is_invisible, at_leisure, batch, cut_places, rows
 
 DAY_S = 86_400

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from endcap.batches import UNCLEAN
 from endcap.config import Config
 from endcap.features import own, pairs, price, retrieval, rhythm, session
 from endcap.features.histories import Trail
 from endcap.interest.interest import InterestReader
 from endcap.state import State
-from endcap.types import ACTION_CODE, ACTION_GROUP, ACTION_WEIGHT, F4, SEEN, UNCLEAN, WANTED, Interest
+from endcap.types import ACTION_CODE, ACTION_GROUP, ACTION_WEIGHT, F4, SEEN, WANTED, Interest
 from rows import N_ITEMS, N_USERS, START_S, Row, assert_batching_is_invisible, at_leisure, batch, cut_places, rows
 
 DAY_S = 86_400

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from endcap.batches import UNCLEAN
 from endcap.config import CovisitConfig
 from endcap.features.histories import CAPACITY, Histories, Trail
-from endcap.types import ACTION_CODE, ACTION_GROUP, ACTION_WEIGHT, ACTIONS, UNCLEAN
+from endcap.types import ACTION_CODE, ACTION_GROUP, ACTION_WEIGHT, ACTIONS
 from rows import N_ITEMS, N_USERS, START_S, Row, assert_batching_is_invisible, at_leisure, batch, cut_places, rows, same
 
 DAY_S = 86_400

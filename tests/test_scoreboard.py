@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import random
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from endcap.batches import DEEDS, SHOWN_ROW, SLATE, Outcomes, Records
 from endcap.feedback.scoreboard import Report, Scoreboard
 from endcap.feedback.sequential import Sums, difference
-from endcap.types import DEEDS, I4, MAX_VARIANTS, Outcomes
 from rows import at_leisure, cut_places, same
 
 N_USERS = 12
@@ -30,14 +29,6 @@ class Labels(list[str]):
         return self[number]
 
 
-@dataclass
-class Slots:
-    """What is known of slates, by slot."""
-
-    user: I4
-    variants: I4
-
-
 class Deed(NamedTuple):
     """One outcome, or with ``deed`` "merge" the news that visitor ``slot`` is user ``place``."""
 
@@ -48,8 +39,11 @@ class Deed(NamedTuple):
     at_s: int = 0
 
 
-def outcomes(deeds: list[Deed]) -> Outcomes:
+def outcomes(deeds: list[Deed], slots: Records) -> Outcomes:
     return Outcomes(
+        slates=slots,
+        rows=np.zeros(1, SHOWN_ROW),
+        row=np.zeros(len(deeds), np.int32),
         slot=np.array([one.slot for one in deeds], np.int32),
         place=np.array([one.place for one in deeds], np.int32),
         item=np.array([0 if one.place >= 0 else -1 for one in deeds], np.int32),
@@ -59,14 +53,15 @@ def outcomes(deeds: list[Deed]) -> Outcomes:
     )
 
 
-def story(seed: int, size: int) -> tuple[Slots, list[Deed]]:
+def story(seed: int, size: int) -> tuple[Records, list[Deed]]:
     """Slates of a few visitors in two experiments, rewards among them, and visitors who log in."""
     choose = random.Random(seed)
-    users = [choose.randint(-1, N_USERS - 1) for _ in range(40)]
-    variants = np.full((40, MAX_VARIANTS), -1, np.int32)
+    slots = np.zeros(40, SLATE)
+    slots["user"] = [choose.randint(-1, N_USERS - 1) for _ in range(40)]
+    slots["variants"] = -1
     for slot in range(40):
         chosen = [choose.choice(pair) for pair in (X, Y) if choose.random() < 0.7]
-        variants[slot, : len(chosen)] = chosen
+        slots["variants"][slot, : len(chosen)] = chosen
     deeds: list[Deed] = []
     for _ in range(size):
         kind = choose.random()
@@ -78,19 +73,20 @@ def story(seed: int, size: int) -> tuple[Slots, list[Deed]]:
             deeds.append(Deed(slot, 0, deed, {"click": 1.0, "cart": 3.0, "purchase": 6.0, "refund": -6.0}[deed]))
         else:  # the first half of the users are visitors, the second half logged in
             deeds.append(Deed(choose.randrange(N_USERS // 2), choose.randrange(N_USERS // 2, N_USERS), "merge"))
-    return Slots(np.array(users, np.int32), variants), [one._replace(at_s=at) for at, one in enumerate(deeds)]
+    return slots, [one._replace(at_s=at) for at, one in enumerate(deeds)]
 
 
-def played(board: Scoreboard, slots: Slots, deeds: list[Deed], size: int = 10**9) -> Scoreboard:
-    """Fold a story in batches of at most ``size``; merges cut batches, as links do in the state."""
+def played(board: Scoreboard, slates: Records, deeds: list[Deed], size: int = 10**9) -> Scoreboard:
+    """Fold a story in batches of at most ``size``; merges cut batches, as links do, and move the open ``slates``."""
     for merging, part in itertools.groupby(deeds, lambda one: one.deed == "merge"):
         run = list(part)
         if merging:
             for one in run:
                 board.merge(one.slot, one.place)
+                slates["user"][slates["user"] == one.slot] = one.place
         else:
             for at in range(0, len(run), size):
-                board.fold(outcomes(run[at : at + size]), slots)
+                board.fold(outcomes(run[at : at + size], slates))
     return board
 
 
@@ -100,13 +96,13 @@ def made(max_rows: int = 10_000) -> Scoreboard:
     return board
 
 
-def plain(slots: Slots, deeds: list[Deed], pair: tuple[int, int]) -> tuple[list[tuple[int, int, int, float]], int]:
+def plain(slots: Records, deeds: list[Deed], pair: tuple[int, int]) -> tuple[list[tuple[int, int, int, float]], int]:
     """(units, slates, clicks, reward) per variant, and crossovers, from dictionaries."""
-    owner: dict[int, int] = {}
+    users = slots["user"].tolist()
     totals: dict[tuple[int, int], list[float]] = {}
     for one in deeds:
         if one.deed == "merge":
-            owner[one.slot] = one.place
+            users = [one.place if user == one.slot else user for user in users]
             for label in pair:
                 if (one.slot, label) in totals:
                     moved = totals.pop((one.slot, label))
@@ -114,9 +110,8 @@ def plain(slots: Slots, deeds: list[Deed], pair: tuple[int, int]) -> tuple[list[
                     for k in range(3):
                         mine[k] += moved[k]
             continue
-        user = int(slots.user[one.slot])
-        user = owner.get(user, user)
-        for label in set(slots.variants[one.slot].tolist()) & set(pair):
+        user = users[one.slot]
+        for label in set(slots["variants"][one.slot].tolist()) & set(pair):
             if user < 0:
                 continue
             if one.place < 0:
@@ -144,21 +139,22 @@ seeds = st.builds(story, seed=st.integers(0, 2**32), size=st.integers(1, 200))
 
 @at_leisure
 @given(seeds)
-def test_totals_are_those_of_dictionaries(told: tuple[Slots, list[Deed]]) -> None:
-    board = played(made(), *told)
+def test_totals_are_those_of_dictionaries(told: tuple[Records, list[Deed]]) -> None:
+    slots, deeds = told
+    board = played(made(), slots.copy(), deeds)
     for pair in (X, Y):
         assert shown(board.report(pair, (0.5, 0.5), 100)) == plain(*told, pair)
 
 
 @at_leisure
 @given(seeds, cut_places, st.sampled_from([3, 6, 10_000]))
-def test_batching_and_snapshots_are_invisible(told: tuple[Slots, list[Deed]], cuts: list[int], max_rows: int) -> None:
+def test_batching_and_snapshots_are_invisible(told: tuple[Records, list[Deed]], cuts: list[int], max_rows: int) -> None:
     slots, deeds = told
-    whole, single = played(made(max_rows), slots, deeds), played(made(max_rows), slots, deeds, 1)
-    cut = made(max_rows)
+    whole, single = played(made(max_rows), slots.copy(), deeds), played(made(max_rows), slots.copy(), deeds, 1)
+    cut, moving = made(max_rows), slots.copy()
     places = sorted({place % (len(deeds) + 1) for place in cuts} | {0, len(deeds)})
     for begin, end in itertools.pairwise(places):
-        played(cut, slots, deeds[begin:end])
+        played(cut, moving, deeds[begin:end])
         loaded = Scoreboard(Labels(LABELS), max_rows)
         loaded.load(cut.arrays(N_USERS, 0))
         loaded.grow(N_USERS, 0)
@@ -168,11 +164,13 @@ def test_batching_and_snapshots_are_invisible(told: tuple[Slots, list[Deed]], cu
     same(cut.arrays(N_USERS, 0), whole.arrays(N_USERS, 0))
 
 
-def slots_of(*rows: tuple[int, int]) -> Slots:
+def slots_of(*rows: tuple[int, int]) -> Records:
     """One slot per (user, label)."""
-    variants = np.full((len(rows), MAX_VARIANTS), -1, np.int32)
-    variants[:, 0] = [label for _, label in rows]
-    return Slots(np.array([user for user, _ in rows], np.int32), variants)
+    slots = np.zeros(len(rows), SLATE)
+    slots["user"] = [user for user, _ in rows]
+    slots["variants"] = -1
+    slots["variants"][:, 0] = [label for _, label in rows]
+    return slots
 
 
 def test_a_visitor_who_logs_in_to_another_variant_is_in_neither() -> None:
@@ -202,8 +200,8 @@ def test_a_second_variant_of_a_known_unit_is_no_second_draw() -> None:
 def test_when_full_the_variant_not_shown_for_longest_goes() -> None:
     slots = slots_of(*((u, 4) for u in range(3)), *((u, 1) for u in range(3)), (9, 2))
     board = made(6)
-    board.fold(outcomes([Deed(k, at_s=k) for k in range(6)]), slots)
-    board.fold(outcomes([Deed(6, at_s=9), Deed(6, at_s=9), Deed(3, at_s=9)]), slots)
+    board.fold(outcomes([Deed(k, at_s=k) for k in range(6)], slots))
+    board.fold(outcomes([Deed(6, at_s=9), Deed(6, at_s=9), Deed(3, at_s=9)], slots))
     assert [one.slates for one in board.report(Y, (0.5, 0.5), 100).variants] == [0, 0]
     assert board.report(Y, (0.5, 0.5), 100).assigned == [0, 0]
     assert [one.slates for one in board.report(X, (0.5, 0.5), 100).variants] == [4, 2]
@@ -212,7 +210,7 @@ def test_when_full_the_variant_not_shown_for_longest_goes() -> None:
 def test_a_variant_that_fills_everything_takes_no_more_units_and_keeps_what_it_has() -> None:
     slots = slots_of(*((u, 1) for u in range(6)))
     board = made(4)
-    board.fold(outcomes([Deed(k) for k in range(6)] + [Deed(0), Deed(5)]), slots)
+    board.fold(outcomes([Deed(k) for k in range(6)] + [Deed(0), Deed(5)], slots))
     assert shown(board.report(X, (0.5, 0.5), 100))[0][0] == (4, 5, 0, 0.0)
 
 
@@ -225,7 +223,7 @@ def test_a_report_is_the_confidence_sequence_of_the_units() -> None:
     slates, clicked = choose.integers(1, 6, n), choose.integers(0, 3, n)
     deeds = [Deed(u) for u in range(n) for _ in range(slates[u])]
     deeds += [Deed(u, 0, "click", 1.0) for u in range(n) for _ in range(clicked[u])]
-    board.fold(outcomes(deeds), slots)
+    board.fold(outcomes(deeds, slots))
     report = board.report(X, (0.5, 0.5), 5_000)
     base, one = (Sums.of(slates[k::2], clicked[k::2]) for k in (0, 1))
     value, half = difference(one, base, 5_000)
@@ -240,7 +238,7 @@ def test_too_little_gives_no_interval_and_a_broken_split_an_alarm() -> None:
     board = Scoreboard(Labels(LABELS))
     board.grow(700, 0)
     slots = slots_of(*((u, 1 if u < 500 else 2) for u in range(700)))
-    board.fold(outcomes([Deed(u) for u in range(700)]), slots)
+    board.fold(outcomes([Deed(u) for u in range(700)], slots))
     report = board.report(X, (0.5, 0.5), 100)
     found = report.variants[1].reward_difference
     assert found is not None

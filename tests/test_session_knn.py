@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from endcap.batches import BOT, EventBatch
 from endcap.config import SessionKnnConfig
 from endcap.models.session_knn import FEW, LENGTH, SessionKnn
-from endcap.types import BOT, EventBatch
 from proposals import batch_of, interest_of, order_of, proposed
 
 N_ITEMS = 12

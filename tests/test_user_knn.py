@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from endcap.batches import BOT
 from endcap.config import CovisitConfig, UserKnnConfig
 from endcap.features.histories import Histories
 from endcap.models.user_knn import ANONYMITY, FAINT, RECENCY_S, SHRINK, TAIL, UserKnn
-from endcap.types import ACTION_CODE, ACTION_WEIGHT, BOT, Interest
+from endcap.types import ACTION_CODE, ACTION_WEIGHT, Interest
 from proposals import batch_of, interest_of, order_of, proposed
 
 N_ITEMS, N_USERS = 12, 10

@@ -178,6 +178,7 @@ class FeedbackConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     touch_min: float = 30.0  # without a request id, a click or cart belongs to a slate at most this old
     slates: int = 262_144  # most slates that wait for their outcome at a time; the oldest make room
     half_life_requests: int = 2_000  # of what arms learned, in requests of the placement
+    wait_for_log: bool = False  # True: a slate leaves only when the log has its impression; a commit slower, none lost
 
 
 class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -23,9 +23,10 @@ import msgspec
 
 from endcap.config import Config
 from endcap.diagnosis import Finding, findings
-from endcap.errors import NotFound, StoreError
+from endcap.errors import NotFound, Overloaded, StoreError
 from endcap.events.writer import Group, Schedule, Writer, at_once
 from endcap.feedback.experiments import Experiments
+from endcap.feedback.impressions import impression_of
 from endcap.models.content import ContentModel, unfitted
 from endcap.models.factors import Factors
 from endcap.preprocess.decode import RefusedRecord
@@ -40,14 +41,13 @@ from endcap.types import (
     Ack,
     Erasure,
     Event,
-    Impression,
+    ImpressionName,
     Interaction,
     InterestView,
     Item,
     ItemChange,
     Query,
     Refusal,
-    Shown,
     Slate,
     Stored,
     User,
@@ -290,33 +290,31 @@ class Engine:
             self._recommender.content.use(model, projection)
         self._read_catalogue()
 
-    def recommend(self, query: Query) -> Slate:
-        """The answer to one query. Reads state, never writes (law L3)."""
+    def recommend(self, query: Query, impression: ImpressionName = "not_asked") -> Slate:
+        """The answer to one query. Reads state, never writes (law L3); tries nothing out, because nobody logs it."""
         with self._lock:
-            return self._recommender.recommend(query, query.ts or self.runtime.now(), self.runtime.new_id())
+            return self._recommender.recommend(query, query.ts or self.runtime.now(), self.runtime.new_id(), impression)
 
-    def serve(self, query: Query) -> Slate:
-        """``recommend``, and the impression is observed: the arrow from the slate back to the log."""
-        slate = self.recommend(query)
-        self.submit_nowait([self.impression(query, slate)], (), lambda _result: None)
+    def serve(self, query: Query, answer: Answer | None = None) -> Slate:
+        """``recommend``, and the impression is observed: the arrow from the slate back to the log.
+
+        ``answer`` hears when the log has it. Without one, ``feedback.wait_for_log`` makes this wait for that.
+        """
+        slate = self.recommend(query, self.may_log(query))
+        if slate.impression == "logged" and slate.items:
+            stored: Future[Ack | BaseException] = Future()
+            try:
+                self.submit_nowait([impression_of(query, slate)], (), answer or stored.set_result)
+            except Overloaded:  # the shopper's slate matters more than the note that it was shown
+                return msgspec.structs.replace(slate, impression="overloaded")
+            if answer is None and self.config.feedback.wait_for_log and isinstance(stored.result(), BaseException):
+                return msgspec.structs.replace(slate, impression="overloaded")
         return slate
 
-    def impression(self, query: Query, slate: Slate) -> Impression:
-        """The fact that ``slate`` was shown in answer to ``query``."""
-        shown = (Shown(placed.item_id, at, placed.propensity) for at, placed in enumerate(slate.items))
-        return Impression(
-            event_id=f"imp:{slate.request_id}",
-            request_id=slate.request_id,
-            ts=slate.ts,
-            received_at=slate.ts,
-            user_id=query.user_id,
-            anon_id=query.anon_id,
-            session_id=query.session_id,
-            placement=slate.placement,
-            items=tuple(shown),
-            versions=slate.versions,
-            context=query.context,
-        )
+    def may_log(self, query: Query) -> ImpressionName:
+        """Whether a slate for this query is to be logged as shown: machines are not shoppers."""
+        is_bot = self.state.cleaner.is_bot(self._recommender.user_of(query), (query.ts or self.runtime.now()) // 1000)
+        return "bot" if is_bot else "logged"
 
     def scores(self, query: Query, item_ids: Sequence[str]) -> dict[str, float]:
         """The ranker's score of given items for a query, whether or not a source proposes them."""
@@ -421,7 +419,7 @@ class Engine:
     def _schema(self) -> str:
         """Snapshots fit only a state of the same layout that was folded with the same settings."""
         c = self.config
-        settings = msgspec.json.encode([c.clean, c.catalogue, c.covisit, c.session_knn, c.user_knn])
+        settings = msgspec.json.encode([c.clean, c.catalogue, c.covisit, c.session_knn, c.user_knn, c.feedback])
         return f"{SCHEMA}:{State(c).layout()}:{hashlib.blake2b(settings, digest_size=8).hexdigest()}"
 
     def _recover(self, progress: Progress) -> tuple[State, Recovered]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Protocol
 
+from endcap.batches import EventBatch
 from endcap.candidates import Candidates
-from endcap.types import F4, I4, U1, Arrays, Event, EventBatch, Interest, Refusal, Stored
+from endcap.types import F4, I4, U1, Arrays, Event, Interest, Refusal, Stored
 
 
 class EventLog(Protocol):

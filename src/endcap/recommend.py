@@ -8,7 +8,6 @@ the engine's lock. Failures of a part take that part out and are named in the sl
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ import numpy as np
 
 from endcap.candidates import Candidates
 from endcap.config import Config, PlacementConfig
-from endcap.errors import ConfigError, InvalidInput, NotFound
+from endcap.errors import NotFound
 from endcap.features.likeness import Likeness
 from endcap.features.rows import EVERY, Rows
 from endcap.interest.interest import InterestReader
@@ -27,10 +26,14 @@ from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
 from endcap.models.linear import DEFAULT_TERMS, LinearRanker, Term
 from endcap.models.popular import PopularSource, TrendingSource
+from endcap.policy import SOURCES, Choice, Policy, Scoring
+from endcap.preprocess.batch import request_hash
 from endcap.protocols import Ranker, Source
 from endcap.slate.compose import Composer
+from endcap.slate.explore import Draws, Explored, Plan, explore, plan
 from endcap.slate.filter import Filters
 from endcap.slate.guard import Guard, fill
+from endcap.slate.newcomers import Newcomers
 from endcap.slate.reasons import MOST, Reasons
 from endcap.slate.rules import ActiveRules, Rules
 from endcap.state import State
@@ -40,6 +43,7 @@ from endcap.types import (
     I4,
     U1,
     ConsentName,
+    ImpressionName,
     Interest,
     InterestView,
     Placed,
@@ -51,32 +55,13 @@ from endcap.types import (
 )
 
 HOUR_MS = 3_600_000
+NO_ITEMS: I4 = np.zeros(0, np.int32)
+BARELY: F4 = np.full(1, 1e-6, np.float32)  # the score of a candidate that no source stands behind
 READ_AT_A_REQUEST = 16  # records turned into vectors while a backlog waits: well under a millisecond
 DEEP = 256  # how far the popular list is read when a slate would stay short
-SOURCES = (
-    "history",
-    "covisit",
-    "bought_together",
-    "session_knn",
-    "user_knn",
-    "popular",
-    "factors",
-    "content",
-    "trending",
-)
-
 COLUMN = {name: column for column, name in enumerate(SOURCES)}
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Scoring:
-    """A ranker, how its scores are told, and the feature families that it looks at."""
-
-    ranker: Ranker
-    reasons: Reasons
-    families: frozenset[int]
 
 
 @dataclass(slots=True)
@@ -91,6 +76,9 @@ class Ask:
     interest: Interest
     rules: ActiveRules
     scoring: Scoring
+    choice: Choice
+    draws: Draws | None = None  # None: nothing is tried out
+    plan: Plan | None = None
     degraded: list[str] = field(default_factory=list)
 
 
@@ -124,15 +112,13 @@ class Recommender:
         self.rules = Rules(config.rules, state.catalogue)
         self.composer = Composer(state.catalogue)
         self.guard = Guard(state.catalogue)
+        self.newcomers = Newcomers(state.rhythm.shown)
         families = self.rows.families(DEFAULT_TERMS)
         self._fallback = self.scoring_by(LinearRanker(self.rows.columns_of(families)), families)
         self.scoring = self._fallback
-        self._weighted: dict[str, Scoring] = {}
         self._source_names: dict[int, list[str]] = {}
-        for name, placement in config.placements.items():
-            check_sources(name, placement)
-            if placement.ranker == "linear":
-                self._weighted[name] = self.weighted(placement)
+        self.policy = Policy(config, state, lambda one: self.weighted(one) if one.ranker == "linear" else None)
+        for placement in self.policy.settings():
             if placement.filter:
                 self.filters.mask(placement.filter)  # the first reading of a field takes long: not in a request
 
@@ -176,21 +162,28 @@ class Recommender:
 
     # ------------------------------------------------------------ the path
 
-    def recommend(self, query: Query, t_ms: int, request_id: str) -> Slate:
-        """The slate for one query at ``t_ms``."""
-        ask = self.understand(query, t_ms)
+    def recommend(self, query: Query, t_ms: int, request_id: str, impression: ImpressionName = "not_asked") -> Slate:
+        """The slate for one query at ``t_ms``.
+
+        ``impression`` "logged": the caller logs that it was shown, so arms are drawn and places tried out, by random
+        numbers that depend on the request id alone.
+        """
+        draws = Draws(request_hash(request_id)) if impression == "logged" else None
+        ask = self.understand(query, t_ms, draws)
         self.retrieve(ask)
         self.begin_guard(ask)
-        slate = self.choose(ask, request_id)
+        if draws is not None and ask.placement.explore.share > 0.0:
+            self.plan_exploration(ask, draws)
+        slate = self.choose(ask, request_id, impression)
         if self.is_short(ask, slate):
             self.propose_fallback(ask)
-            slate = self.choose(ask, request_id, caps=False)
+            slate = self.choose(ask, request_id, impression, caps=False)
         return slate
 
-    def understand(self, query: Query, t_ms: int) -> Ask:
-        """Names to dense ids; the interest at this moment."""
+    def understand(self, query: Query, t_ms: int, draws: Draws | None = None) -> Ask:
+        """Names to dense ids; the interest at this moment; the strategy that answers."""
         self.content.catch_up(READ_AT_A_REQUEST)
-        state, placement = self.state, self.placement(query.placement)
+        state = self.state
         user = self.user_of(query)
         context = [state.items.get(item_id) for item_id in query.items]
         hour, device, region = self.moment(query, t_ms)
@@ -198,10 +191,11 @@ class Recommender:
             user, t_ms // 1000, context, hour=hour, device=device, region=region,
             personalized=query.personalization and state.people.may_profile(user),
         )  # fmt: skip
-        n = query.n or placement.n
+        choice = self.policy.choose(query.placement, interest, draws)
+        placement = choice.strategy.placement
         return Ask(
-            query, placement, n, t_ms, context, interest, self.rules.at(query.placement, t_ms),
-            self._weighted.get(query.placement, self.scoring),
+            query, placement, query.n or placement.n, t_ms, context, interest, self.rules.at(query.placement, t_ms),
+            choice.strategy.scoring or self.scoring, choice, draws,
         )  # fmt: skip
 
     def retrieve(self, ask: Ask) -> None:
@@ -231,7 +225,19 @@ class Recommender:
             keep=keep, blocked=ask.rules.blocked(),
         )  # fmt: skip
 
-    def choose(self, ask: Ask, request_id: str, *, caps: bool = True) -> Slate:
+    def plan_exploration(self, ask: Ask, draws: Draws) -> None:
+        """Draw what this slate tries out; a new item that was drawn becomes a candidate, so that it has a score."""
+        n_items, pool = len(self.state.items), NO_ITEMS
+        if ask.placement.explore.new_items:
+            items = self.newcomers.listed(ask.placement.explore.new_items, self.state.offset, n_items)
+            if items.shape[0]:
+                category, liked = self.state.catalogue.category, ask.interest.categories
+                pool = self.newcomers.pool(items, self.guard.allow(items), category, liked)
+        ask.plan = plan(ask.placement.explore, ask.n, pool, draws)
+        if ask.plan.fresh >= 0:
+            self.candidates.propose(COLUMN["popular"], np.array([ask.plan.fresh], np.int32), BARELY)
+
+    def choose(self, ask: Ask, request_id: str, impression: ImpressionName, *, caps: bool = True) -> Slate:
         """Score what was retrieved, compose, check once more, and say how it came about."""
         n_rows, placement = len(self.candidates), ask.placement
         items = self.candidates.items[:n_rows]
@@ -255,7 +261,11 @@ class Recommender:
         if self.composer.n_nonfinite:
             ask.degraded.append(f"scores_not_finite:{self.composer.n_nonfinite}")
         pinned = {item for _, item in pins}
-        return self.slate(ask, chosen, items, scores, rows, promoted, pinned, request_id)
+        explored: Explored | None = None
+        if ask.plan is not None and ask.draws is not None:
+            explored = explore(chosen, items, pinned, ask.placement.explore, ask.plan, ask.n, ask.draws)
+            chosen = explored.rows
+        return self.slate(ask, chosen, items, scores, rows, promoted, pinned, explored, request_id, impression)
 
     def score(self, ask: Ask, items: I4, source_scores: F4) -> tuple[F4, F4]:
         """Scores and feature rows; the fixed linear score takes over when the ranker fails."""
@@ -321,7 +331,7 @@ class Recommender:
 
     def slate(
         self, ask: Ask, chosen: I4, items: I4, scores: F4, rows: F4, promoted: U1 | None, pinned: set[int],
-        request_id: str,
+        explored: Explored | None, request_id: str, impression: ImpressionName,
     ) -> Slate:  # fmt: skip
         """Records for people and programs from the rows that were chosen."""
         query, names = ask.query, self.state.items
@@ -335,7 +345,11 @@ class Recommender:
             pinned=np.array([item in pinned for item in placed_ids], np.uint8) if pinned else None,
             promoted=None if promoted is None else promoted[chosen],
         )  # fmt: skip
-        placed = list(map(Placed, names.names(placed_ids), scores[chosen].tolist(), reasons, self.sources_of(chosen)))
+        told = (names.names(placed_ids), scores[chosen].tolist(), reasons, self.sources_of(chosen))
+        if explored is None:
+            placed = list(map(Placed, *told))
+        else:
+            placed = list(map(Placed, *told, explored.propensity, map(explored.rank.get, range(len(placed_ids)))))
         if query.explain:
             placed = self.with_trace(placed, trace, scoring.ranker.terms)
         return Slate(
@@ -348,9 +362,13 @@ class Recommender:
             ts=ask.t_ms,
             strategy=strategy,
             warmth=ask.interest.warmth,
-            versions={"ranker": scoring.ranker.name},
+            session_events=ask.interest.n_session,
+            arm=ask.choice.strategy.arm,
+            arm_propensity=ask.choice.propensity,
+            impression=impression,
+            versions={"ranker": scoring.ranker.name, "policy": ask.choice.strategy.version},
             missing_ids=[item_id for item_id, item in zip(query.items, ask.context, strict=True) if item < 0],
-            explanation=self.explanation(ask) if query.explain else None,
+            explanation=self.explanation(ask, scores[chosen]) if query.explain else None,
         )
 
     def sources_of(self, chosen: I4) -> list[list[str]]:
@@ -371,7 +389,12 @@ class Recommender:
             for one, parts in zip(placed, trace.tolist(), strict=True)
         ]  # fmt: skip
 
-    def explanation(self, ask: Ask) -> dict[str, object]:
+    def click_probability(self, ask: Ask, scores: F4) -> list[float] | None:
+        """What the scores of the slate's items mean in clicks here; None before anything was shown."""
+        found = self.state.calibration.probability(self.state.labels.get(f"placement:{ask.query.placement}"), scores)
+        return None if np.isnan(found).any() else [round(one, 5) for one in found.tolist()]
+
+    def explanation(self, ask: Ask, scores: F4) -> dict[str, object]:
         """How many candidates each source proposed and how many may be shown."""
         n = len(self.candidates)
         proposed = (self.candidates.score[:n] > 0).sum(axis=0).tolist()
@@ -381,6 +404,7 @@ class Recommender:
             "allowed": int(self.guard.allow(self.candidates.items[:n]).sum()),
             "seeds": ask.interest.n_seeds,
             "session_seeds": ask.interest.n_session,
+            "click_probability": self.click_probability(ask, scores),
         }
 
     # ------------------------------------------------------------ other reads
@@ -418,15 +442,6 @@ class Recommender:
 
     # ------------------------------------------------------------ names
 
-    def placement(self, name: str) -> PlacementConfig:
-        """The configuration of a placement, or an error that names the nearest one."""
-        found = self.config.placements.get(name)
-        if found is None:
-            near = difflib.get_close_matches(name, self.config.placements, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; configured: {', '.join(self.config.placements)}"
-            raise InvalidInput(f"no placement {name[:80]!r}{hint}", field="placement")
-        return found
-
     def user_of(self, query: Query) -> int:
         """Dense id of the shopper, -1 when nobody is known by these ids."""
         state = self.state
@@ -446,17 +461,6 @@ class Recommender:
         local = t_ms + (context.utc_offset_min or 0) * 60_000
         region = self.state.regions.get(context.region) if context.region else -1
         return local // HOUR_MS % 24, DEVICE_CODE.get(context.device or "", 0), region
-
-
-def check_sources(name: str, placement: PlacementConfig) -> None:
-    """Refuse a placement that names a source which does not exist."""
-    if placement.weights and placement.ranker != "linear":
-        raise ConfigError(f'placement {name!r} sets weights, which only the linear ranker has; set ranker = "linear"')
-    for source in [*placement.sources, *(one for sources in placement.switch.values() for one in sources)]:
-        if source not in SOURCES:
-            near = difflib.get_close_matches(source, SOURCES, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(SOURCES)}"
-            raise InvalidInput(f"placement {name!r} names the source {source!r}, which does not exist; {hint}")
 
 
 __all__ = ["SOURCES", "Reason", "Recommender"]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from endcap.batches import EventBatch
 from endcap.config import Config
 from endcap.features.catalogue import Catalogue
 from endcap.features.counters import Counters
@@ -21,7 +22,11 @@ from endcap.features.exposure import Exposure
 from endcap.features.histories import Histories, Trail
 from endcap.features.people import People
 from endcap.features.rhythm import Rhythm
+from endcap.feedback.attribution import OpenSlates
+from endcap.feedback.calibration import Calibration
+from endcap.feedback.positions import Positions
 from endcap.feedback.scoreboard import Scoreboard
+from endcap.models.bandit import Bandit
 from endcap.models.session_knn import SessionKnn
 from endcap.models.user_knn import UserKnn
 from endcap.preprocess.batch import BatchBuilder, Link
@@ -30,9 +35,9 @@ from endcap.preprocess.identity import Identity
 from endcap.preprocess.ids import Ids
 from endcap.protocols import Feature
 from endcap.topn import RowMap
-from endcap.types import Arrays, EventBatch, ItemChange, Stored, UserChange
+from endcap.types import Arrays, ItemChange, Stored, UserChange
 
-SCHEMA = "endcap-state-3"  # raise when the meaning or layout of any array changes: old snapshots are then rebuilt
+SCHEMA = "endcap-state-4"  # raise when the meaning or layout of any array changes: old snapshots are then rebuilt
 
 
 class State:
@@ -56,6 +61,10 @@ class State:
         self.met = RowMap()  # scratch that all sources share: they meet the same items, one after the other
         self.sessions = SessionKnn(config.session_knn, self.met)
         self.neighbours = UserKnn(config.user_knn, self.histories, self.met)
+        self.slates = OpenSlates(config.feedback)
+        self.positions = Positions()
+        self.calibration = Calibration()
+        self.bandit = Bandit(config.feedback)
         self._room_users = 0
         self._room_items = 0
 
@@ -74,6 +83,10 @@ class State:
             "scoreboard": self.scoreboard,
             "sessions": self.sessions,
             "neighbours": self.neighbours,
+            "slates": self.slates,
+            "positions": self.positions,
+            "calibration": self.calibration,
+            "bandit": self.bandit,
         }
 
     def ids(self) -> dict[str, Ids]:
@@ -115,6 +128,17 @@ class State:
         self.rhythm.fold(batch, trail)
         self.sessions.fold(batch)
         self.neighbours.fold(batch)
+        self.learn_from_slates(batch)
+
+    def learn_from_slates(self, batch: EventBatch) -> None:
+        """What was shown, and what came of it: the feedback that closes the loop."""
+        outcomes = self.slates.fold(batch)
+        if outcomes is not None and len(outcomes):
+            n_labels = len(self.labels)
+            self.positions.fold(outcomes, n_labels)
+            self.calibration.fold(outcomes, n_labels)
+            self.bandit.fold(outcomes, n_labels)
+            self.scoreboard.fold(outcomes)
 
     def _change(self, stored: Stored) -> None:
         event = stored.event
@@ -140,6 +164,7 @@ class State:
             self.histories.merge(link.anon, link.user)
             self.exposure.merge(link.anon, link.user)
             self.scoreboard.merge(link.anon, link.user)
+            self.slates.merge(link.anon, link.user)
 
     def anon_ids(self, user_id: str) -> list[str]:
         """The anonymous ids that turned out to be this user."""

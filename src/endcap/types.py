@@ -4,8 +4,8 @@ Two families live here and nothing else:
 
 * **Facts and answers** (``msgspec.Struct``, frozen): events, items, users, queries, slates. They cross HTTP, the
   log, files. Unknown fields are ignored, missing optional ones take the defaults below.
-* **Numbers in memory** (slotted dataclasses around NumPy arrays): ``EventBatch``, ``Interest``. They never leave
-  the process. Shapes and dtypes stand beside each array.
+* **Numbers in memory** (a slotted dataclass around NumPy arrays): ``Interest``. It never leaves
+  the process. Shapes and dtypes stand beside each array. Columns of events are in ``batches.py``.
 
 Time is an integer of epoch milliseconds UTC named ``ts``; durations carry their unit in the name. Inside the folded
 state time is whole seconds (``*_s``), which halves memory and is finer than any half-life in use.
@@ -392,87 +392,6 @@ class InterestView(Struct, frozen=True, kw_only=True):
 
 
 # ---------------------------------------------------------------- numbers in memory
-
-# Bits of EventBatch.flags, set by preprocess/. An event with any bit of UNCLEAN stays in the log and in the report,
-# and is left out of every statistic that other shoppers see.
-REPEATED = 1  # same user, item and action again within two seconds
-FLOOD = 2  # over the per-user rate
-BOT = 4  # the user's behaviour is a machine's
-LATE = 8  # older than the lateness window when it arrived
-PRICE_OUTLIER = 16  # price replaced by none
-QUANTITY_OUTLIER = 32  # quantity clipped
-UNCLEAN = REPEATED | FLOOD | BOT | LATE
-
-
-MAX_VARIANTS = 4  # experiments that one slate can be part of
-
-
-@dataclass(frozen=True, slots=True)
-class SlateBatch:
-    """The impressions of an ``EventBatch``: ``s`` slates with ``r`` shown items in all, in order of the log."""
-
-    first: I8  # [s] the batch row of the slate's first item; the others follow
-    n: I4  # [s]
-    request: I8  # [s] hash of the request id
-    placement: I2  # [s] interned
-    arm: I2  # [s] interned, -1 = none
-    arm_propensity: F4  # [s]
-    warmth: I1  # [s] 0 cold, 1 warm, 2 hot
-    session_events: I2  # [s]
-    variants: I4  # [s, MAX_VARIANTS] interned "experiment/variant", -1 = none
-    propensity: F4  # [r]
-    rank: I2  # [r]
-    score: F4  # [r]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """What a batch taught about slates: that one was shown, or that something shown was rewarded; ``m`` in log order.
-
-    The facts of a slate (placement, arm, context, items) are in the arrays of ``OpenSlates``, by ``slot``.
-    """
-
-    slot: I4  # [m] which slate
-    place: I4  # [m] position of the rewarded item in it; -1: this entry says that the slate was shown
-    item: I4  # [m] the rewarded item; -1 for a slate
-    deed: I1  # [m] what was done, a number of DEEDS; -1 for a slate
-    reward: F4  # [m] its worth by the reward table; 0 for a slate
-    ts: I8  # [m] epoch ms
-
-    def __len__(self) -> int:
-        return int(self.slot.shape[0])
-
-
-WARMTH_CODE = {"cold": 0, "warm": 1, "hot": 2}
-DEEDS: tuple[str, ...] = ("click", "cart", "purchase", "rating", "like", "consume", "dislike", "refund")
-
-
-@dataclass(frozen=True, slots=True)
-class EventBatch:
-    """Interactions as columns, all of length n, ordered by offset. One live event is a batch of one.
-
-    Ids are dense int32 in order of first appearance; -1 = none.
-    """
-
-    offset: I8
-    ts: I8  # epoch ms
-    user: I4
-    item: I4
-    action: I1  # code in ACTIONS
-    value: F4  # NaN = none
-    quantity: F4
-    price: F4  # NaN = none
-    hour: I1  # local hour 0..23
-    device: I1  # code in DEVICES
-    region: I2  # interned, -1 = none
-    session: I4  # number of the session, by time of start; -1 before cleaning
-    flags: U1  # bits above
-    request: I8 | None = None  # hash of the request id that an interaction names, 0 = none; None = no row names one
-    slates: SlateBatch | None = None  # the impressions among the rows
-
-    def __len__(self) -> int:
-        return int(self.offset.shape[0])
-
 
 MAX_SEEDS = 64  # distinct items kept of one user's history
 MAX_TAGS = 16  # categories and brands of one interest

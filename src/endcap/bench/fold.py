@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from time import perf_counter
 
+from endcap.batches import EventBatch
 from endcap.bench import synthetic
 from endcap.bench.preload import CHUNK, intern_names, traffic
 from endcap.bench.spread import Figures, Options, percentile, spread
@@ -15,7 +16,6 @@ from endcap.bench.timed import Timed
 from endcap.config import Config
 from endcap.runtime import SystemClock
 from endcap.state import State
-from endcap.types import EventBatch
 
 FAMILIES = (
     "cleaner", "catalogue", "histories", "counters", "covisit", "sessions", "neighbours", "exposure",

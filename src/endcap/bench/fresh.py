@@ -104,7 +104,7 @@ async def work(served: Served, items: list[str], numbers: count[int], pairs: int
         ack = msgspec.json.decode(await client.ask("POST", "/v1/events", event_body(user, item)), type=Ack)
         acked = perf_counter()
         body = msgspec.json.encode(Query(user_id=user, n=24, at_least=ack.offset))
-        slate = msgspec.json.decode(await client.ask("POST", "/v1/recommend", body), type=Slate)
+        slate = msgspec.json.decode(await client.ask("POST", "/v1/recommend?shown=0", body), type=Slate)
         outcome.visible.append((perf_counter() - acked) * 1e3)
         outcome.acknowledged.append((acked - asked) * 1e3)
         if why := staleness(slate, item, ack.offset):
@@ -115,7 +115,7 @@ async def work(served: Served, items: list[str], numbers: count[int], pairs: int
 async def background(served: Served, stop: asyncio.Event) -> Tally:
     """The mix of ``bench serve`` until told to stop."""
     load = Closed(served.host, served.port)
-    mix = alternating(queries("/v1/recommend", served.n_users, 21), writes(served.n_users, served.n_items, 22))
+    mix = alternating(queries("/v1/recommend?shown=0", served.n_users, 21), writes(served.n_users, served.n_items, 22))
     total = Tally()
     while not stop.is_set():
         tally = await load.slice(LOAD_CONNECTIONS, 0.5, mix)

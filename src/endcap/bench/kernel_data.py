@@ -13,12 +13,13 @@ from time import perf_counter
 
 import numpy as np
 
+from endcap.batches import EventBatch
 from endcap.bench.synthetic import MEAN_SESSION, TOPIC_SHARE, item_of_rank, n_topics, part, zipf
 from endcap.candidates import Candidates
 from endcap.config import SessionKnnConfig
 from endcap.interest.interest import empty_interest
 from endcap.models.session_knn import LENGTH, SessionKnn
-from endcap.types import ACTION_CODE, I4, EventBatch, Interest
+from endcap.types import ACTION_CODE, I4, Interest
 
 CHUNK = 100_000
 PAUSE_MS = 40_000

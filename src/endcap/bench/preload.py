@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from endcap.batches import EventBatch
 from endcap.bench import synthetic
 from endcap.state import State
-from endcap.types import EventBatch
 
 CHUNK = 100_000
 

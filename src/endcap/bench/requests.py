@@ -30,10 +30,10 @@ def cycled(requests: list[bytes]) -> NextRequest:
     return cycle(requests).__next__
 
 
-def queries(path: str, n_users: int, seed: int = 11) -> NextRequest:
-    """Home pages of 24 for many shoppers, or the same bytes for the bare echo."""
+def queries(path: str, n_users: int, seed: int = 11, placement: str = "home") -> NextRequest:
+    """Pages of 24 for many shoppers, or the same bytes for the bare echo."""
     return cycled([
-        request("POST", path, msgspec.json.encode(Query(user_id=f"u{user}", placement="home", n=24)))
+        request("POST", path, msgspec.json.encode(Query(user_id=f"u{user}", placement=placement, n=24)))
         for user in users(n_users, seed)
     ])  # fmt: skip
 

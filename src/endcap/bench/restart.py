@@ -19,13 +19,14 @@ from typing import Any
 
 import msgspec
 
+from endcap.batches import EventBatch
 from endcap.bench.preload import traffic
 from endcap.bench.spread import Figures, Options
 from endcap.config import Config
 from endcap.engine import Engine
 from endcap.errors import EndcapError
 from endcap.runtime import Runtime, VirtualClock
-from endcap.types import ACTIONS, DEVICES, Context, EventBatch, Interaction, Query
+from endcap.types import ACTIONS, DEVICES, Context, Interaction, Query
 
 CHUNK = 5_000
 NEWEST_MS = 1_790_000_000_000  # a fixed moment: both answers must be asked for the same time

@@ -29,7 +29,7 @@ Rates = dict[tuple[str, int], list[float]]  # (kind, connections) -> one figure 
 
 def kinds(served: Served) -> dict[str, NextRequest]:
     """What load is made of."""
-    recommend, ingest = queries("/v1/recommend", served.n_users), writes(served.n_users, served.n_items)
+    recommend, ingest = queries("/v1/recommend?shown=0", served.n_users), writes(served.n_users, served.n_items)
     return {
         "echo": queries("/bench/echo", served.n_users),
         "recommend": recommend,

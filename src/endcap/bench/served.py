@@ -23,6 +23,7 @@ import msgspec
 from endcap.errors import EndcapError
 
 HOST = "127.0.0.1"
+EXPLORED = "explored"  # the home placement with arms and exploration
 START_S = 240  # first compile included
 
 
@@ -92,13 +93,16 @@ def wait_ready(process: subprocess.Popen[bytes], url: str, output: Path) -> None
 def serve(directory: Path, port: int, n_items: int, n_events: int) -> None:
     """The child: an engine with a real log, synthetic state, and the real server, without keys on loopback."""
     from endcap.bench.preload import fill, traffic
-    from endcap.config import Config
+    from endcap.config import Config, ExploreConfig
     from endcap.engine import Engine
     from endcap.server.serving import run
 
     config = msgspec.structs.replace(
         Config(), server=msgspec.structs.replace(Config().server, host=HOST, port=port, max_in_flight=2_000)
     )
+    home = config.placements["home"]
+    tried = msgspec.structs.replace(home, arms={"one": {}, "other": {}}, explore=ExploreConfig(share=0.02))
+    config = msgspec.structs.replace(config, placements={**config.placements, EXPLORED: tried})
     engine = Engine.open(directory, config)
     n_users = users_of(n_events)
     fill(engine.state, traffic(n_events, n_items, n_users, engine.runtime.now()), n_items, n_users)

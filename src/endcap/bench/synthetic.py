@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from endcap.types import ACTION_CODE, F4, I4, EventBatch
+from endcap.batches import EventBatch
+from endcap.types import ACTION_CODE, F4, I4
 
 MEAN_SESSION = 5.3
 TOPIC_SHARE = 0.7

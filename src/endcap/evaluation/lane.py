@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from endcap.batches import EventBatch
 from endcap.config import Config
 from endcap.engine import Engine
 from endcap.evaluation.dataset import Dataset
@@ -21,7 +22,7 @@ from endcap.features.histories import Trail
 from endcap.runtime import Runtime, VirtualClock
 from endcap.state import State
 from endcap.stores.memory import MemoryLog
-from endcap.types import EventBatch, Query
+from endcap.types import Query
 
 FROZEN = -1  # as a delay: never learns again after the warm-up
 CHUNK = 20_000

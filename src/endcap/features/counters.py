@@ -32,28 +32,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from endcap.batches import UNCLEAN, EventBatch
 from endcap.blocks import NO_PLACE, PLACE, Blocks, aligned, grown, take
 from endcap.features.histories import Trail
 from endcap.features.top_lists import FIRST_HOUR, TopLists, place, place_listed, relist
 from endcap.prefetch import prefetch
-from endcap.types import (
-    ACTION_GROUP,
-    ACTION_WEIGHT,
-    BOUGHT,
-    DEVICES,
-    F4,
-    F8,
-    I1,
-    I2,
-    I4,
-    I8,
-    SEEN,
-    U1,
-    UNCLEAN,
-    WANTED,
-    Arrays,
-    EventBatch,
-)
+from endcap.types import ACTION_GROUP, ACTION_WEIGHT, BOUGHT, DEVICES, F4, F8, I1, I2, I4, I8, SEEN, U1, WANTED, Arrays
 
 GROUPS = ("seen", "wanted", "bought")
 HORIZONS = ("1h", "6h", "1d", "7d")

@@ -36,27 +36,11 @@ import math
 import numpy as np
 from numba import njit
 
+from endcap.batches import UNCLEAN, EventBatch
 from endcap.blocks import Blocks, grown, take
 from endcap.config import CovisitConfig
 from endcap.features.histories import Trail
-from endcap.types import (
-    ACTION_CODE,
-    ACTION_GROUP,
-    ACTION_WEIGHT,
-    F4,
-    F8,
-    I1,
-    I2,
-    I4,
-    I8,
-    SEEN,
-    U1,
-    U4,
-    UNCLEAN,
-    WANTED,
-    Arrays,
-    EventBatch,
-)
+from endcap.types import ACTION_CODE, ACTION_GROUP, ACTION_WEIGHT, F4, F8, I1, I2, I4, I8, SEEN, U1, U4, WANTED, Arrays
 
 VIEW_VIEW, NEXT, TO_BUY, BUY_BUY = 0, 1, 2, 3
 N_CHANNELS = 4

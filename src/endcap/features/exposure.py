@@ -18,8 +18,9 @@ import math
 import numpy as np
 from numba import njit
 
+from endcap.batches import UNCLEAN, EventBatch
 from endcap.blocks import Blocks, give, grown, take
-from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I4, I8, U1, U4, UNCLEAN, Arrays, EventBatch
+from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I4, I8, U1, U4, Arrays
 
 COLUMNS: tuple[str, ...] = ("fatigue",)  # impressions without a reaction, faded with a half-life of a day
 N_COLUMNS = len(COLUMNS)

@@ -27,22 +27,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from endcap.batches import UNCLEAN, EventBatch
 from endcap.blocks import Blocks, give, grown, take
 from endcap.config import CovisitConfig
-from endcap.types import (
-    ACTION_CODE,
-    ACTION_GROUP,
-    ACTION_WEIGHT,
-    I1,
-    I2,
-    I4,
-    I8,
-    U1,
-    U4,
-    UNCLEAN,
-    Arrays,
-    EventBatch,
-)
+from endcap.types import ACTION_CODE, ACTION_GROUP, ACTION_WEIGHT, I1, I2, I4, I8, U1, U4, Arrays
 
 CAPACITY = 64
 PURCHASE = ACTION_CODE["purchase"]

@@ -23,8 +23,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from endcap.batches import UNCLEAN, EventBatch
 from endcap.blocks import Blocks, grown
-from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I2, I4, I8, U1, U4, UNCLEAN, Arrays, EventBatch
+from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I2, I4, I8, U1, U4, Arrays
 
 COLUMNS: tuple[str, ...] = (
     "return_rate",  # share of interactions by a shopper who had touched the item before, shrunk
@@ -187,6 +188,11 @@ class Rhythm:
             items, t_s, bought_age, self._sums, self._at_s, self._last_s, self._daily,
             shelves.published_ms, shelves.first_seen_s, lists.length, lists.max_cap, out,
         )  # fmt: skip
+
+    def shown(self, items: I4) -> F4:
+        """How often each of ``items`` [m] was shown, faded."""
+        shown: F4 = self._sums[items, SHOWN]
+        return shown
 
     def grow(self, _n_users: int, n_items: int) -> None:
         """Make room for dense ids below these."""

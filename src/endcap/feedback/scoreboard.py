@@ -9,10 +9,9 @@ check goes by where units were seen first, crossovers included, because who cros
 
 Layout: one row per (unit, variant): ``label``, ``user``, ``next`` int32 (a list per user, from ``head``), ``slates``,
 ``clicks`` int32, ``reward`` float64; by label int64 ``assigned`` (units seen first in it), ``newest_s`` and
-``closed`` (1 = no room for more units); by user ``into`` int32, whom an anonymous visitor turned out to be. Places
-depend on the order of events alone (law L1).
+``closed`` (1 = no room for more units). Places depend on the order of events alone (law L1).
 
-Cost: 28 bytes per row, 8 per user, about 50 ns per outcome. At most ``MAX_ROWS`` rows (59 MB): when they are full the
+Cost: 28 bytes per row, 4 per user, about 50 ns per outcome. At most ``MAX_ROWS`` rows (59 MB): when they are full the
 variant that was not shown for longest is forgotten whole, with its results; a single one that fills all takes no
 more units. A report scans all rows: some 5 ms per million.
 
@@ -28,23 +27,17 @@ import numpy as np
 from msgspec import Struct
 from numba import njit
 
+from endcap.batches import Outcomes, Records
 from endcap.blocks import grown
+from endcap.feedback.rewards import CLICK
 from endcap.feedback.sequential import ALPHA, SRM_ALPHA, Sums, difference, evidence, p_value
-from endcap.types import DEEDS, F4, F8, I1, I4, I8, Arrays, Outcomes
+from endcap.types import F4, F8, I1, I4, I8, Arrays
 
 MAX_ROWS = 1 << 21
 FIRST_ROWS = 1_024
-CLICK = DEEDS.index("click")
 LABEL = "variant:"
 ROW_COLUMNS = ("label", "user", "next", "slates", "clicks", "reward")
 LABEL_COLUMNS = ("assigned", "newest_s", "closed")
-
-
-class Slates(Protocol):
-    """The facts of open slates, by slot."""
-
-    user: I4
-    variants: I4  # [S, MAX_VARIANTS], from the left, -1 = none
 
 
 class Names(Protocol):
@@ -96,23 +89,22 @@ def find(u: int, v: int, head: I4, label: I4, following: I4) -> int:
 
 @njit(cache=True, nogil=True)
 def fold(
-    begin: int, slot: I4, place: I4, deed: I1, worth: F4, ts: I8, slate_user: I4, slate_variants: I4,
-    into: I4, head: I4, label: I4, user: I4, following: I4, slates: I4, clicks: I4, reward: F8, n_rows: I8,
+    begin: int, slot: I4, place: I4, deed: I1, worth: F4, ts: I8, open_slates: Records,
+    head: I4, label: I4, user: I4, following: I4, slates: I4, clicks: I4, reward: F8, n_rows: I8,
     family: I4, assigned: I8, newest_s: I8, closed: I8,
 ) -> int:  # fmt: skip
     """Fold outcomes from ``begin`` on. Gives the one for which there is no room, else their number."""
     for e in range(begin, slot.shape[0]):
-        u = slate_user[slot[e]]
-        if u < 0 or slate_variants[slot[e], 0] < 0:
+        slate = open_slates[slot[e]]
+        u = slate.user
+        if u < 0 or slate.variants[0] < 0:
             continue
-        if into[u] >= 0:
-            u = into[u]
         wanted = 0
-        for v in slate_variants[slot[e]]:
+        for v in slate.variants:
             wanted += v >= 0 and closed[v] == 0 and find(u, v, head, label, following) < 0
         if place[e] < 0 and n_rows[0] + wanted > label.shape[0]:
             return e
-        for v in slate_variants[slot[e]]:
+        for v in slate.variants:
             if v < 0:
                 break
             row = find(u, v, head, label, following)
@@ -141,7 +133,7 @@ def fold(
 class Scoreboard:
     """Totals per unit and variant, for every experiment."""
 
-    __slots__ = ("_families", "_labels", "_max_rows", "_n_rows", "columns", "family", "head", "into", "of_label")
+    __slots__ = ("_families", "_labels", "_max_rows", "_n_rows", "columns", "family", "head", "of_label")
 
     def __init__(self, labels: Names, max_rows: int = MAX_ROWS) -> None:
         """``labels``: the dictionary that knows "variant:EXPERIMENT/VARIANT" by number."""
@@ -153,9 +145,8 @@ class Scoreboard:
         self.family: I4 = np.zeros(0, np.int32)  # by label: a number for its experiment
         self._families: dict[str, int] = {}
         self.head: I4 = np.full(0, -1, np.int32)
-        self.into: I4 = np.full(0, -1, np.int32)
 
-    def fold(self, outcomes: Outcomes, slates: Slates) -> None:
+    def fold(self, outcomes: Outcomes) -> None:
         """Learn from what a batch taught about slates."""
         self._know_labels()
         at, n = 0, len(outcomes)
@@ -163,20 +154,19 @@ class Scoreboard:
             columns, of_label = self.columns, self.of_label
             at = fold(
                 at, outcomes.slot, outcomes.place, outcomes.deed, outcomes.reward, outcomes.ts,
-                slates.user, slates.variants, self.into, self.head,
+                outcomes.slates, self.head,
                 columns["label"], columns["user"], columns["next"], columns["slates"], columns["clicks"],
                 columns["reward"], self._n_rows, self.family,
                 of_label["assigned"], of_label["newest_s"], of_label["closed"],
             )  # fmt: skip
             if at < n:
-                self._make_room(slates.variants[outcomes.slot[at]])
+                self._make_room(outcomes.slates["variants"][outcomes.slot[at]])
 
     def merge(self, anon: int, user: int) -> None:
         """``anon`` turned out to be ``user``: one unit from now on, in every variant that either was seen in."""
         columns = self.columns
         row = int(self.head[anon])
         self.head[anon] = -1
-        self.into[anon] = user
         while row >= 0:
             following = int(columns["next"][row])
             same = find(user, int(columns["label"][row]), self.head, columns["label"], columns["next"])
@@ -277,7 +267,7 @@ class Scoreboard:
 
     def grow(self, n_users: int, _n_items: int) -> None:
         """Make room for dense ids below these."""
-        self.head, self.into = grown(self.head, n_users, -1), grown(self.into, n_users, -1)
+        self.head = grown(self.head, n_users, -1)
 
     def arrays(self, n_users: int, _n_items: int) -> Arrays:
         """The state as named arrays."""
@@ -286,7 +276,6 @@ class Scoreboard:
             **{name: column[: int(self._n_rows[0])] for name, column in self.columns.items()},
             **self.of_label,
             "head": self.head[:n_users],
-            "into": self.into[:n_users],
         }
 
     def load(self, arrays: Arrays) -> None:
@@ -295,7 +284,7 @@ class Scoreboard:
         self.of_label = {name: np.array(arrays[name]) for name in LABEL_COLUMNS}
         self._n_rows[0] = self.columns["label"].shape[0]
         self.family, self._families = np.zeros(0, np.int32), {}
-        self.head, self.into = np.array(arrays["head"], np.int32), np.array(arrays["into"], np.int32)
+        self.head = np.array(arrays["head"], np.int32)
 
 
 @njit(cache=True, nogil=True)

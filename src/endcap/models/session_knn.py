@@ -32,12 +32,13 @@ import math
 import numpy as np
 from numba import njit
 
+from endcap.batches import UNCLEAN, EventBatch
 from endcap.blocks import Blocks, grown, take
 from endcap.candidates import Candidates, add
 from endcap.config import SessionKnnConfig
 from endcap.prefetch import prefetch
 from endcap.topn import LIMIT, RowMap, key_id, key_score, offer, pack
-from endcap.types import ACTION_WEIGHT, F4, I1, I4, I8, U1, UNCLEAN, Arrays, EventBatch, Interest
+from endcap.types import ACTION_WEIGHT, F4, I1, I4, I8, U1, Arrays, Interest
 
 LENGTH = 9  # items of one session that count
 FEW = 4  # query items when no session is running: the newest of the history

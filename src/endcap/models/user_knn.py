@@ -27,12 +27,13 @@ from typing import Protocol
 import numpy as np
 from numba import njit
 
+from endcap.batches import UNCLEAN, EventBatch
 from endcap.blocks import Blocks, grown, take
 from endcap.candidates import Candidates, add
 from endcap.config import UserKnnConfig
 from endcap.prefetch import prefetch
 from endcap.topn import LIMIT, N_SIZES, RowMap, best, key_id, key_score, ranked
-from endcap.types import ACTION_WEIGHT, F4, I1, I4, I8, MAX_SEEDS, U1, U4, UNCLEAN, Arrays, EventBatch, Interest
+from endcap.types import ACTION_WEIGHT, F4, I1, I4, I8, MAX_SEEDS, U1, U4, Arrays, Interest
 
 FAINT = 0.05  # seeds weaker than this share of the strongest are not read
 SHRINK = 2.0  # shared items at which agreement is half trusted

@@ -23,36 +23,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from endcap.batches import LATE, MAX_VARIANTS, WARMTH_CODE, ClaimBatch, EventBatch, SlateBatch
 from endcap.config import CleanConfig
 from endcap.preprocess.identity import Identity
 from endcap.preprocess.ids import Ids
-from endcap.types import (
-    ACTION_CODE,
-    DEVICE_CODE,
-    LATE,
-    MAX_VARIANTS,
-    WARMTH_CODE,
-    Context,
-    EventBatch,
-    Impression,
-    Interaction,
-    SlateBatch,
-    Stored,
-)
+from endcap.types import ACTION_CODE, DEVICE_CODE, Context, Impression, Interaction, Stored
 
+MAX_SLATES, MAX_SHOWN = 4_096, 32_768  # slates of one batch, and items on them; ``OpenSlates`` relies on both
 MAX_REGIONS = 1024  # each region has a popularity list of its own; names beyond this many count as no region
 HOUR_MS = 3_600_000
 NAN = float("nan")
 IMPRESSION = ACTION_CODE["impression"]
 DISLIKE = ACTION_CODE["dislike"]
 
-Row = tuple[int, int, int, int, int, float, float, float, int, int, int, int]
+Row = tuple[int, int, int, int, float, float, float, int, int, int, int]
 KINDS: dict[str, Any] = {
-    "offset": np.int64, "ts": np.int64, "user": np.int32, "item": np.int32, "action": np.int8,
+    "offset": np.int64, "ts": np.int64, "user": np.int32, "action": np.int8,
     "value": np.float32, "quantity": np.float32, "price": np.float32,
     "hour": np.int8, "device": np.int8, "region": np.int16, "flags": np.uint8,
 }  # fmt: skip
@@ -73,52 +63,77 @@ def request_hash(request_id: str) -> int:
 
 
 class Run:
-    """Rows that gather until something structural cuts them off."""
+    """Rows that gather until something structural, or their number, cuts them off.
 
-    __slots__ = ("named", "rows", "slates")
+    A slate is one entry here, whatever it shows: its rows differ in the item alone, and are made by the cut.
+    """
+
+    __slots__ = ("claims", "items", "rows", "slates")
 
     def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self.named: list[tuple[int, int]] = []  # row, hash of the request it names: few rows name one
-        self.slates: list[tuple[int, Impression]] = []  # first row
+        self.clear()
 
-    def batch(self, labels: Ids) -> EventBatch:
+    def clear(self) -> None:
+        """Nothing gathered."""
+        self.rows: list[Row] = []  # one per event
+        self.items: list[int] = []  # one per batch row
+        self.claims: list[tuple[int, int, int, int]] = []  # row, request, placement, position: few rows have any
+        self.slates: list[SlateEntry] = []
+
+    def batch(self) -> EventBatch:
         """The rows in the order of ``COLUMNS`` as a batch that is not cleaned yet; the run is empty after it."""
         rows, n = self.rows, len(self.rows)
         with np.errstate(over="ignore"):  # a price beyond float32 becomes infinite here and none in cleaning
             columns = {name: np.fromiter(map(place, rows), kind, n) for name, kind, place in COLUMNS}
-        request = None
-        if self.named:
-            request = np.zeros(n, np.int64)
-            at, named = zip(*self.named, strict=True)
-            request[list(at)] = named
-        slates = slate_batch(self.slates, labels) if self.slates else None
-        self.rows, self.named, self.slates = [], [], []
-        return EventBatch(session=np.full(n, -1, np.int32), request=request, slates=slates, **columns)
+        if self.slates:
+            times = np.ones(n, np.int64)
+            times[[entry.event for entry in self.slates]] = [len(entry.slate.items) for entry in self.slates]
+            columns = {name: np.repeat(column, times) for name, column in columns.items()}
+            n = len(self.items)
+        columns["item"] = np.fromiter(self.items, np.int32, n)
+        claims = claim_batch(self.claims, n) if self.claims else None
+        slates = slate_batch(self.slates) if self.slates else None
+        self.clear()
+        return EventBatch(session=np.full(n, -1, np.int32), claims=claims, slates=slates, **columns)
 
 
-def slate_batch(slates: list[tuple[int, Impression]], labels: Ids) -> SlateBatch:
+class SlateEntry(NamedTuple):
+    """A slate of a run."""
+
+    event: int  # place in ``Run.rows``
+    first: int  # its first batch row
+    placement: int
+    arm: int
+    variants: list[int]
+    slate: Impression
+
+
+def claim_batch(claims: list[tuple[int, int, int, int]], n: int) -> ClaimBatch:
+    """What rows say about their slate, as columns of length ``n``."""
+    said = ClaimBatch(np.zeros(n, np.int64), np.full(n, -1, np.int16), np.full(n, -1, np.int16))
+    for row, request, placement, position in claims:
+        said.request[row], said.placement[row], said.position[row] = request, placement, position
+    return said
+
+
+def slate_batch(entries: list[SlateEntry]) -> SlateBatch:
     """What holds for whole slates, as columns."""
-    shown = [one for _, slate in slates for one in slate.items]
-    variants = np.full((len(slates), MAX_VARIANTS), -1, np.int32)
-    for at, (_, slate) in enumerate(slates):
-        for k, (experiment, variant) in enumerate(sorted(slate.variants.items())[:MAX_VARIANTS]):
-            variants[at, k] = labels.intern(f"variant:{experiment}/{variant}")
+    slates = [entry.slate for entry in entries]
+    shown = [one for slate in slates for one in slate.items]
+    n, r = len(slates), len(shown)
     return SlateBatch(
-        first=np.array([first for first, _ in slates], np.int64),
-        n=np.array([len(slate.items) for _, slate in slates], np.int32),
-        request=np.array([request_hash(slate.request_id) for _, slate in slates], np.int64),
-        placement=np.array([labels.intern(f"placement:{slate.placement}") for _, slate in slates], np.int16),
-        arm=np.array(
-            [labels.intern(f"arm:{slate.placement}/{slate.arm}") if slate.arm else -1 for _, slate in slates], np.int16
-        ),
-        arm_propensity=np.array([slate.arm_propensity for _, slate in slates], np.float32),
-        warmth=np.array([WARMTH_CODE.get(slate.warmth, 0) for _, slate in slates], np.int8),
-        session_events=np.array([min(slate.session_events, 32_767) for _, slate in slates], np.int16),
-        variants=variants,
-        propensity=np.array([one.propensity for one in shown], np.float32),
-        rank=np.array([one.rank for one in shown], np.int16),
-        score=np.array([one.score for one in shown], np.float32),
+        first=np.fromiter([entry.first for entry in entries], np.int64, n),
+        n=np.fromiter([len(slate.items) for slate in slates], np.int32, n),
+        request=np.fromiter([request_hash(slate.request_id) for slate in slates], np.int64, n),
+        placement=np.fromiter([entry.placement for entry in entries], np.int16, n),
+        arm=np.fromiter([entry.arm for entry in entries], np.int16, n),
+        arm_propensity=np.fromiter([slate.arm_propensity for slate in slates], np.float32, n),
+        warmth=np.fromiter([WARMTH_CODE.get(slate.warmth, 0) for slate in slates], np.int8, n),
+        session_events=np.fromiter([min(slate.session_events, 32_767) for slate in slates], np.int16, n),
+        variants=np.array([entry.variants for entry in entries], np.int32),
+        propensity=np.fromiter([one.propensity for one in shown], np.float32, r),
+        rank=np.fromiter([one.rank for one in shown], np.int16, r),
+        score=np.fromiter([one.score for one in shown], np.float32, r),
     )
 
 
@@ -147,24 +162,26 @@ class BatchBuilder:
             event = entry.event
             if not isinstance(event, (Interaction, Impression)):
                 if run.rows:
-                    yield run.batch(self._labels)
+                    yield run.batch()
                 yield entry
                 continue
             user, anon = self._who(event)
             if anon >= 0:
                 if run.rows:
-                    yield run.batch(self._labels)
+                    yield run.batch()
                 yield Link(anon, user)
             if isinstance(event, Impression):
                 if event.items:
-                    run.slates.append((len(run.rows), event))
-                run.rows.extend(self._shown(entry.offset, event, user))
+                    self._take_slate(run, entry.offset, event, user)
+                    if len(run.slates) == MAX_SLATES or len(run.items) >= MAX_SHOWN:
+                        yield run.batch()
                 continue
-            if event.request_id:
-                run.named.append((len(run.rows), request_hash(event.request_id)))
+            if event.request_id or event.placement:
+                run.claims.append(self._claim(len(run.items), event))
+            run.items.append(-1 if event.item_id is None else self._items.intern(event.item_id))
             run.rows.append(self._row(entry.offset, event, user))
         if run.rows:
-            yield run.batch(self._labels)
+            yield run.batch()
 
     def _who(self, event: Interaction | Impression) -> tuple[int, int]:
         """The dense user of an event, and the anonymous id whose history must move to it first (-1 = none)."""
@@ -202,7 +219,6 @@ class BatchBuilder:
         return LATE if late else 0
 
     def _row(self, offset: int, event: Interaction, user: int) -> Row:
-        item = -1 if event.item_id is None else self._items.intern(event.item_id)
         action, value, price = ACTION_CODE[event.type], event.value, event.price
         if value is None:
             value = NAN
@@ -211,15 +227,29 @@ class BatchBuilder:
         hour, device, region = self._moment(event.ts, event.context)
         flags = self._flags(event.ts, event.received_at)
         return (
-            offset, event.ts, user, item, action, value, event.quantity, NAN if price is None else price,
+            offset, event.ts, user, action, value, event.quantity, NAN if price is None else price,
             hour, device, region, flags,
         )  # fmt: skip
 
-    def _shown(self, offset: int, event: Impression, user: int) -> list[Row]:
+    def _take_slate(self, run: Run, offset: int, event: Impression, user: int) -> None:
+        """A slate's entry; names are numbered here, in order of the log."""
+        intern = self._labels.intern
+        placement = intern(f"placement:{event.placement}")
+        arm = intern(f"arm:{event.placement}/{event.arm}") if event.arm else -1
+        told = sorted(event.variants.items())[:MAX_VARIANTS] if event.variants else ()
+        variants = [intern(f"variant:{experiment}/{variant}") for experiment, variant in told]
+        variants += [-1] * (MAX_VARIANTS - len(variants))
+        run.slates.append(SlateEntry(len(run.rows), len(run.items), placement, arm, variants, event))
+        run.items += self._items.numbers([one.item_id for one in event.items])
         hour, device, region = self._moment(event.ts, event.context)
         flags = self._flags(event.ts, event.received_at)
-        intern = self._items.intern
-        return [
-            (offset, event.ts, user, intern(shown.item_id), IMPRESSION, NAN, 1.0, NAN, hour, device, region, flags)
-            for shown in event.items
-        ]
+        run.rows.append((offset, event.ts, user, IMPRESSION, NAN, 1.0, NAN, hour, device, region, flags))
+
+    def _claim(self, row: int, event: Interaction) -> tuple[int, int, int, int]:
+        known = self._labels.get(f"placement:{event.placement}")
+        return (
+            row,
+            request_hash(event.request_id) if event.request_id else 0,
+            -1 if event.placement is None else known if known >= 0 else -2,
+            -1 if event.position is None else min(event.position, 32_767),
+        )

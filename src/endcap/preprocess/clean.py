@@ -37,28 +37,11 @@ import math
 import numpy as np
 from numba import njit
 
+from endcap.batches import BOT, FLOOD, LATE, PRICE_OUTLIER, QUANTITY_OUTLIER, REPEATED, UNCLEAN, EventBatch
 from endcap.blocks import grown
 from endcap.config import CleanConfig
 from endcap.errors import ConfigError
-from endcap.types import (
-    ACTION_CODE,
-    BOT,
-    F4,
-    F8,
-    FLOOD,
-    I1,
-    I4,
-    I8,
-    LATE,
-    PRICE_OUTLIER,
-    QUANTITY_OUTLIER,
-    REPEATED,
-    U1,
-    U4,
-    UNCLEAN,
-    Arrays,
-    EventBatch,
-)
+from endcap.types import ACTION_CODE, F4, F8, I1, I4, I8, U1, U4, Arrays
 
 RULES = ("repeated", "flood", "bot", "late", "price_outlier", "quantity_outlier")  # rule k sets bit k of the flags
 
@@ -269,8 +252,12 @@ class Cleaner:
         )  # fmt: skip
         return EventBatch(
             batch.offset, batch.ts, batch.user, batch.item, batch.action, batch.value, quantity, price,
-            batch.hour, batch.device, batch.region, session, flags, batch.request, batch.slates,
+            batch.hour, batch.device, batch.region, session, flags, batch.claims, batch.slates,
         )  # fmt: skip
+
+    def is_bot(self, user: int, t_s: int) -> bool:
+        """Whether a user's behaviour was a machine's in the last 24 hours; False for an unknown one (-1)."""
+        return user >= 0 and bool(self._on & BOT) and t_s < int(self._rows[user, BOT_UNTIL])
 
     def catalogue_price(self, item: int, price: float | None) -> None:
         """The shop says what ``item`` costs: from now on that is its usual price."""

@@ -41,6 +41,13 @@ class Ids:
             self._names.append(key)
         return number
 
+    def numbers(self, keys: list[str]) -> list[int]:
+        """The numbers of many keys; new ones for those that were never met."""
+        try:
+            return [self._numbers[key] for key in keys]
+        except KeyError:
+            return [self.intern(key) for key in keys]
+
     def get(self, key: str) -> int:
         """The number of ``key``, -1 when it was never met."""
         return self._numbers.get(key, -1)

@@ -22,7 +22,7 @@ from endcap.feedback.guardrails import Measured
 from endcap.feedback.scoreboard import Scoreboard, VariantResult
 from endcap.learning.store import ModelStore
 from endcap.models.linear import LinearRanker, Term
-from endcap.recommend import check_sources
+from endcap.policy import check_placement
 from endcap.server.meters import WINDOW_S
 from endcap.server.service import MAX_SLATE, Service
 from endcap.server.wire import Call, Reply, decode_as, encode
@@ -86,7 +86,7 @@ def refuse_unservable(
     for name, variant in experiment.variants.items():
         placement = changed(experiment, name, placements[experiment.placement])
         where = f"experiments.{experiment.name}.{name}"
-        check_sources(where, placement)
+        check_placement(where, placement)
         if placement.filter:
             compile_filter(placement.filter)
         LinearRanker(columns, {column: Term(weight) for column, weight in placement.weights.items()})

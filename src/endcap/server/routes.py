@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from endcap.feedback.experiments import Experiment
-from endcap.server import catalogue, experiments, intake, operations, people, slates
+from endcap.server import catalogue, experiments, feedback, intake, operations, people, slates
 from endcap.server.service import Service
 from endcap.server.wire import Call, Reply
+from endcap.story import PlacementFeedback, Story
 from endcap.types import Ack, Erasure, Interaction, InterestView, Item, Query, Slate, User
 
 Handler = Callable[[Service, Call], Awaitable[Reply]]
@@ -64,7 +65,7 @@ def _number(low: int, high: int) -> dict[str, Any]:
     return {"type": "integer", "minimum": low, "maximum": high}
 
 
-SHOWN = Parameter("shown", FLAG, "1 records the slate as an impression, in the same order, when you show it as it is.")
+SHOWN = Parameter("shown", FLAG, "0: the slate is not logged as shown, for answers that no shopper sees in this order.")
 SLATE_PARAMETERS = (
     Parameter("user_id", TEXT, "Logged-in shopper."),
     Parameter("anon_id", TEXT, "Anonymous visitor."),
@@ -195,6 +196,14 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST", "/v1/experiments/{id}/stop", experiments.stop, "experiments", "End an experiment",
         Experiment, (experiments.Stop,), errors=(400, 404, 413, 415),
+    ),
+    Route(
+        "GET", "/v1/placements/{id}/feedback", feedback.placement, "feedback",
+        "What a placement learned: arms, positions, joined feedback", PlacementFeedback, errors=(400,),
+    ),
+    Route(
+        "GET", "/v1/requests/{id}", feedback.story, "feedback", "A slate and what came of it", Story,
+        errors=(400, 404),
     ),
     Route(
         "GET", "/v1/quarantine", operations.quarantine, "operations", "Records that were refused, newest first",

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
+
 from endcap.config import Config
 from endcap.engine import Engine
 from endcap.errors import Behind, InvalidInput, Overloaded
@@ -16,7 +18,7 @@ from endcap.protocols import Refused
 from endcap.server.meters import Meters
 from endcap.server.metrics import Metrics
 from endcap.server.wire import Throttled
-from endcap.types import Ack, Event, Query
+from endcap.types import Ack, Event, Query, Slate
 
 MAX_ID_BYTES = 256
 MAX_SLATE = 200
@@ -47,6 +49,7 @@ class Service:
             "users": float(len(self.engine.state.users)),
             "items": float(len(self.engine.state.items)),
             "draining": float(self.draining),
+            **{f"feedback_{name}": float(n) for name, n in self.engine.state.slates.tally().items()},
         }
 
     async def write(self, events: Sequence[Event], refused: Sequence[Refused] = ()) -> Ack:
@@ -70,6 +73,18 @@ class Service:
             return await done
         finally:
             self.pending_events -= len(events)
+
+    async def serve(self, query: Query) -> Slate:
+        """A slate whose impression goes to the log; with ``feedback.wait_for_log``, once it is there."""
+        if not self.config.feedback.wait_for_log:
+            slate = self.engine.serve(query, ignore)
+        else:
+            stored: asyncio.Future[Ack | BaseException] = asyncio.get_running_loop().create_future()
+            slate = self.engine.serve(query, stored.set_result)
+            if slate.impression == "logged" and slate.items and isinstance(await stored, BaseException):
+                slate = msgspec.structs.replace(slate, impression="overloaded")
+        self.metrics.impressions_dropped += slate.impression == "overloaded"
+        return slate
 
     async def caught_up(self, at_least: int) -> None:
         """Return when answers know the event at ``at_least``; raise ``Behind`` after ``server.behind_wait_ms``."""
@@ -110,6 +125,10 @@ class Service:
                     f"utc_offset_min is {context.utc_offset_min}; expected minutes from -1440 to 1440",
                     field="context.utc_offset_min",
                 )
+
+
+def ignore(_result: Ack | BaseException) -> None:
+    """Nobody waits for it."""
 
 
 def check_id(name: str, value: str) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from endcap.diagnosis import Finding
-from endcap.errors import InvalidInput, NotFound, Overloaded
+from endcap.errors import InvalidInput, NotFound
 from endcap.feedback.experiments import unit_of
 from endcap.server.policy import refuse_browser_query
 from endcap.server.service import MAX_SLATE, Service
@@ -29,7 +29,7 @@ async def recommend(service: Service, call: Call) -> Reply:
     """A slate for the query in the body."""
     began = perf_counter()
     query = decode_as(_decode_query, call.body)
-    shown = bool(call.query_string) and call.parameters(POST_NAMES).flag("shown")
+    shown = not call.query_string or is_shown(call.parameters(POST_NAMES))
     slate = await answer(service, call, query, shown)
     body = encode(slate)
     service.metrics.recommend.add(perf_counter() - began)
@@ -67,7 +67,7 @@ async def _beside(service: Service, call: Call, placement: str) -> Reply:
 async def _named(service: Service, call: Call, parameters: Parameters, placement: str, items: list[str]) -> Reply:
     began = perf_counter()
     query = _query_of(parameters, placement, items)
-    body = encode(await answer(service, call, query, parameters.flag("shown")))
+    body = encode(await answer(service, call, query, is_shown(parameters)))
     service.metrics.recommend.add(perf_counter() - began)
     return Reply(body)
 
@@ -93,28 +93,23 @@ def _query_of(parameters: Parameters, placement: str, items: list[str]) -> Query
 
 
 async def answer(service: Service, call: Call, query: Query, shown: bool) -> Slate:
-    """Check, wait for the offset asked for, recommend, and record the impression when the caller shows the slate."""
+    """Check, wait for the offset asked for, recommend, and log the slate as shown unless the caller says otherwise."""
     key = call.key
     if key is not None and key.kind == "browser":
         refuse_browser_query(query, key)
     service.check_query(query)
     if query.at_least > service.engine.offset:
         await service.caught_up(query.at_least)
-    slate = recommended(service, query)
+    slate = await counted(service, call, query, shown)
     service.metrics.slate(slate)
-    if shown and slate.items:
-        try:
-            service.engine.submit_nowait([service.engine.impression(query, slate)], (), lambda _result: None)
-        except Overloaded:  # the shopper's slate matters more than the note that it was shown
-            service.metrics.impressions_dropped += 1
     return slate
 
 
-def recommended(service: Service, query: Query) -> Slate:
+async def counted(service: Service, call: Call, query: Query, shown: bool) -> Slate:
     """The engine's slate, counted for the variants of the experiments it is part of."""
     began = perf_counter()
     try:
-        slate = service.engine.recommend(query)
+        slate = await made(service, call, query, shown)
     except InvalidInput:  # the question was wrong, not the variant
         raise
     except Exception:
@@ -123,6 +118,26 @@ def recommended(service: Service, query: Query) -> Slate:
     if slate.variants:
         service.meters.answered(slate.variants, perf_counter() - began, not slate.items)
     return slate
+
+
+async def made(service: Service, call: Call, query: Query, shown: bool) -> Slate:
+    """The engine's slate, logged as an impression when it is shown."""
+    if not shown:
+        return service.engine.recommend(query)
+    if is_prefetch(call.headers):
+        return service.engine.recommend(query, "prefetch")
+    return await service.serve(query)
+
+
+def is_shown(parameters: Parameters) -> bool:
+    """A slate that is asked for is shown, unless ``shown=0``."""
+    return parameters.text("shown") is None or parameters.flag("shown")
+
+
+def is_prefetch(headers: dict[bytes, bytes]) -> bool:
+    """A browser that fetches ahead says so; whether anybody will see the page is not known yet."""
+    purpose = headers.get(b"sec-purpose") or headers.get(b"purpose") or headers.get(b"x-moz") or b""
+    return purpose.startswith((b"prefetch", b"prerender", b"preview"))
 
 
 class WhyNot(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from endcap.config import Config, Rule
+from endcap.config import Config, ExploreConfig, PlacementConfig, Rule
 from endcap.engine import Engine, Progress, silent
 from endcap.models.forest import feature_name
 from endcap.models.tree_ranker import Head, TreeRanker
@@ -17,13 +17,15 @@ from endcap.stores.memory import MemoryLog
 from endcap.types import ActionName, Context, Interaction, Item, Query
 
 T0 = 1_700_000_000_000  # any moment
+TRIED = "warm-up"  # a placement with arms and exploration
 
 
 def warm_up(config: Config, progress: Progress = silent) -> None:
     """Call every kernel once; seconds on a machine that never ran this version, a moment after that."""
     clock = VirtualClock(T0)
     rule = Rule(name="warm-up", action="boost", items=["i1"])
-    own = msgspec.structs.replace(config, rules=[rule], static_items=[])
+    tried = PlacementConfig(sources=["popular"], arms={"a": {}, "b": {}}, explore=ExploreConfig(share=0.5))
+    own = msgspec.structs.replace(config, rules=[rule], static_items=[], placements={**config.placements, TRIED: tried})
     steps = len(config.placements) + 2
     with Engine(MemoryLog(), own, Runtime(clock, seed=1)) as shop:
         shop.put_items([Item(item_id=f"i{n}", brand="b", price=1.0 + n, categories=[["c", "d"]]) for n in range(4)])
@@ -31,7 +33,10 @@ def warm_up(config: Config, progress: Progress = silent) -> None:
         for event in events():
             clock.ts = event.ts
             shop.observe([event])
-        shop.submit([shop.impression(Query(user_id="u0"), shop.recommend(Query(user_id="u0")))]).result()
+        for shopper in ("u0", "u1", "u2"):
+            seen = shop.serve(Query(user_id=shopper, placement=TRIED), lambda _result: None)
+            click = Interaction(type="click", ts=clock.ts, user_id=shopper, item_id=seen.items[0].item_id)
+            shop.observe([click, msgspec.structs.replace(click, type="rating", value=1.0, request_id=seen.request_id)])
         progress("warm-up", 2, steps)
         for done, placement in enumerate(config.placements):
             for user_id in ("u0", None):

@@ -40,6 +40,7 @@ from endcap.types import Event, Stored
 
 ROWS = 512  # most rows of one INSERT; 6 parameters each, well below SQLite's limit of 32,766
 COLUMNS = 6
+SEARCHED = 200_000  # events behind a slate among which those that name it are looked for: a fraction of a second
 ROW = "(?,?,?,?,?,?)"
 INSERT = "INSERT INTO events (offset, event_id, user_id, anon_id, crc, payload) VALUES "
 THEIRS = "user_id = ?1 OR (user_id IS NULL AND anon_id IN (SELECT value FROM json_each(?2)))"
@@ -227,6 +228,18 @@ class SqliteLog:
                 f"{self.path}: an event at or after offset {rows[0][0]} is intact but unknown to this version "
                 f"({wrong}); upgrade Endcap"
             ) from wrong
+
+    def find(self, event_id: str) -> Stored | None:
+        """The event with this id, None when there is none."""
+        found = self._stored("event_id = ?1", (event_id,))
+        return found[0] if found else None
+
+    def naming(self, request_id: str, after: int, limit: int) -> list[Event]:
+        """Up to ``limit`` events behind offset ``after`` that name a request. Looks at ``SEARCHED`` events at most."""
+        where = (
+            "offset > ?1 AND offset <= ?1 + ?4 AND json_extract(payload, '$.request_id') = ?2 ORDER BY offset LIMIT ?3"
+        )
+        return [entry.event for entry in self._stored(where, (after, request_id, limit, SEARCHED))]
 
     def _erased(self) -> int:
         """How many events were deleted on somebody's wish."""

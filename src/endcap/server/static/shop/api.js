@@ -45,8 +45,8 @@ const post = (/** @type {string} */ path, /** @type {unknown} */ body) =>
 /** @returns {Promise<{ accepted: number, offset: number }>} */
 export const sendEvents = (/** @type {object[]} */ events) => post("/v1/events", { events });
 
-/** The slate for a query; `shown=1` records that the visitor sees it. @returns {Promise<Slate>} */
-export const recommend = (/** @type {Query} */ query) => post("/v1/recommend?shown=1", query);
+/** The slate for a query; it is logged as shown. @returns {Promise<Slate>} */
+export const recommend = (/** @type {Query} */ query) => post("/v1/recommend", query);
 
 /** @returns {Promise<Item>} */
 export const getItem = (/** @type {string} */ id) => call(`/v1/items/${encodeURIComponent(id)}`);

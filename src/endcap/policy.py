@@ -1,0 +1,149 @@
+"""Policy: which strategy answers a query, and with what probability.
+
+A placement has a strategy: its settings and what scores its candidates. With arms it has several, and the bandit says
+how likely each is the best at this moment. On a slate that is logged as shown the arm is drawn from these
+probabilities; otherwise the likeliest arm answers, so that an answer nobody learns from tries nothing out.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import msgspec
+
+from endcap.batches import WARMTH_CODE
+from endcap.config import Config, PlacementConfig, overridden
+from endcap.errors import ConfigError, InvalidInput
+from endcap.protocols import Ranker
+from endcap.slate.explore import Draws
+from endcap.slate.reasons import Reasons
+from endcap.state import State
+from endcap.types import Interest
+
+SOURCES = (
+    "history",
+    "covisit",
+    "bought_together",
+    "session_knn",
+    "user_knn",
+    "popular",
+    "factors",
+    "content",
+    "trending",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """A ranker, how its scores are told, and the feature families that it looks at."""
+
+    ranker: Ranker
+    reasons: Reasons
+    families: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One way to answer a placement."""
+
+    arm: str  # "" = the placement has none
+    label: str  # of the arm in the state's numbering
+    placement: PlacementConfig
+    scoring: Scoring | None  # None: the ranker that serves at the moment
+    version: str  # hash of the settings
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A strategy and the probability that it was drawn."""
+
+    strategy: Strategy
+    propensity: float = 1.0
+
+
+class Policy:
+    """The strategies of all placements."""
+
+    def __init__(self, config: Config, state: State, scoring_of: Callable[[PlacementConfig], Scoring | None]) -> None:
+        """``ConfigError`` or ``InvalidInput`` for settings of a placement or an arm that make no sense."""
+        self._state = state
+        self._placements = config.placements
+        self._scoring_of = scoring_of
+        self._strategies = {name: self._strategies_of(name, one) for name, one in config.placements.items()}
+
+    def _strategies_of(self, name: str, placement: PlacementConfig) -> list[Strategy]:
+        """The placement's arms, or the placement itself when it has none."""
+        check_placement(name, placement)
+        if not placement.arms:
+            return [self.strategy(name, "", placement)]
+        return [
+            self.strategy(name, arm, overridden(f"placements.{name}.arms.{arm}", placement, changes))
+            for arm, changes in placement.arms.items()
+        ]
+
+    def strategy(self, name: str, arm: str, placement: PlacementConfig) -> Strategy:
+        """A strategy from checked settings."""
+        check_placement(f"{name}/{arm}" if arm else name, placement)
+        version = blake2b(msgspec.json.encode(placement), digest_size=4).hexdigest()
+        return Strategy(arm, f"arm:{name}/{arm}", placement, self._scoring_of(placement), version)
+
+    def settings(self) -> list[PlacementConfig]:
+        """The settings of every strategy."""
+        return [one.placement for several in self._strategies.values() for one in several]
+
+    def placement(self, name: str) -> PlacementConfig:
+        """The configuration of a placement, or an error that names the nearest one."""
+        found = self._placements.get(name)
+        if found is None:
+            near = difflib.get_close_matches(name, self._placements, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; configured: {', '.join(self._placements)}"
+            raise InvalidInput(f"no placement {name[:80]!r}{hint}", field="placement")
+        return found
+
+    def choose(self, name: str, interest: Interest, draws: Draws | None) -> Choice:
+        """The strategy for a placement at a moment; ``draws`` None: the likeliest one."""
+        self.placement(name)
+        strategies = self._strategies[name]
+        if len(strategies) == 1:
+            return Choice(strategies[0])
+        chances = self.chances(name, interest)
+        if draws is None:
+            return Choice(strategies[max(range(len(chances)), key=chances.__getitem__)])
+        left = draws.uniform()
+        for strategy, chance in zip(strategies, chances, strict=True):
+            left -= chance
+            if left < 0.0 and chance > 0.0:
+                return Choice(strategy, chance)
+        return Choice(strategies[-1], chances[-1])
+
+    def chances(self, name: str, interest: Interest) -> list[float]:
+        """P(arm) for the arms of a placement at a moment, in their order."""
+        explore, labels = self._placements[name].explore, self._state.labels
+        chances: list[float] = self._state.bandit.probabilities(
+            [labels.get(strategy.label) for strategy in self._strategies[name]],
+            interest.hour, interest.device, interest.region, WARMTH_CODE[interest.warmth], interest.n_session,
+            explore.arm_floor, explore.share if explore.protected else 1.0,
+        ).tolist()  # fmt: skip
+        return chances
+
+
+def check_placement(name: str, placement: PlacementConfig) -> None:
+    """Refuse settings that cannot mean anything."""
+    if placement.weights and placement.ranker != "linear":
+        raise ConfigError(f'placement {name!r} sets weights, which only the linear ranker has; set ranker = "linear"')
+    explore = placement.explore
+    if not 0.0 <= explore.share <= 0.5 or not 0.0 <= explore.arm_floor <= 0.5 or explore.new_items < 0:
+        raise ConfigError(
+            f"placement {name!r} explores with share {explore.share}, arm_floor {explore.arm_floor} and new_items "
+            f"{explore.new_items}; expected shares from 0 to 0.5 and a count of 0 or more"
+        )
+    if placement.arms and explore.arm_floor * len(placement.arms) > 1.0:
+        raise ConfigError(f"placement {name!r}: {len(placement.arms)} arms cannot all get {explore.arm_floor}")
+    for source in [*placement.sources, *(one for sources in placement.switch.values() for one in sources)]:
+        if source not in SOURCES:
+            near = difflib.get_close_matches(source, SOURCES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(SOURCES)}"
+            raise InvalidInput(f"placement {name!r} names the source {source!r}, which does not exist; {hint}")
