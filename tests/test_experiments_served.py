@@ -278,12 +278,12 @@ def test_a_slate_that_fails_counts_for_the_variant_it_would_have_had(served: Ser
     served.client.post("/v1/experiments", json=BODY)
     sound = served.engine.recommend
 
-    def fault(_query: object) -> Slate:
+    def fault(*_: object) -> Slate:
         raise RuntimeError("made to fail")
 
-    def of_variant(query: Any) -> Slate:
+    def of_variant(query: Any, *more: Any) -> Slate:
         name = served.engine.experiments.assign("home", "a" + query.anon_id).variants
-        return msgspec.structs.replace(sound(query), variants=name)
+        return msgspec.structs.replace(sound(query, *more), variants=name)
 
     try:
         served.engine.recommend = fault  # type: ignore[method-assign]
@@ -309,19 +309,22 @@ def test_what_the_log_says_of_variants_is_in_the_results_and_in_a_snapshot(tmp_p
             variants={"spread": "now"},
         )  # fmt: skip
 
-    def did(anon: str, **more: Any) -> Interaction:
-        return Interaction(type="click", event_id=f"c{anon}{more}", ts=NOW + 5, anon_id=anon, item_id="i", **more)
+    def click(anon: str, after_s: int, **more: Any) -> Interaction:
+        return Interaction(
+            type="click", event_id=f"c{after_s}", ts=NOW + after_s * 1_000, anon_id=anon, item_id="i", request_id=anon,
+            **more,
+        )  # fmt: skip
 
-    with Engine.open(tmp_path, CONFIG, Runtime(VirtualClock(NOW + 9))) as engine:
-        engine.observe([shown("a1"), shown("a2"), did("a1", request_id="a1")])
+    with Engine.open(tmp_path, CONFIG, Runtime(VirtualClock(NOW + 60_000))) as engine:
+        engine.observe([shown("a1"), shown("a2"), click("a1", 5)])
         state = engine.state
         label = state.labels.get("variant:spread/now")
         found = state.scoreboard.report([label, -1], (0.5, 0.5), 100)
         assert [(one.units, one.slates, one.clicks, one.reward) for one in found.variants] == [(2, 2, 1, 1.0), (0,) * 4]
         assert found.assigned == [2, 0]
-        engine.observe([did(anon, user_id="u", props={"login": 1}) for anon in ("a1", "a2")])
+        engine.observe([click("a1", 20, user_id="u"), click("a2", 40, user_id="u")])
         (found,) = state.scoreboard.report([label, -1], (0.5, 0.5), 100).variants[:1]
-        assert (found.units, found.slates, found.clicks) == (1, 2, 2), "a1's click was credited, a2's is by rule"
+        assert (found.units, found.slates, found.clicks) == (1, 2, 2), "the second click on a1 is no second one"
         before = state.hash()
     with Engine.open(tmp_path, CONFIG, Runtime(VirtualClock(NOW))) as engine:
         assert engine.recovered.from_snapshot
