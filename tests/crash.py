@@ -6,6 +6,9 @@ rebuild from the log, and then writes numbered events as fast as it can, saying 
 arrived. It is killed after a random time, or at a named fault point inside the write path. The harness then reads the
 file itself: every acknowledged event is there, once, unchanged.
 
+Between the events slates are served, said to the harness like an answer to a shopper, and clicked: at once, twice, or
+in the next life, when the process that showed them is dead. In the end every click must be joined to its slate, once.
+
 Run alone for a long time: ``ENDCAP_KILLS=3000 python -m pytest tests/test_crash.py -s``.
 """
 
@@ -28,7 +31,7 @@ from typing import Any
 
 import msgspec
 
-from endcap.config import CleanConfig, Config, LogConfig, SnapshotConfig
+from endcap.config import CleanConfig, Config, FeedbackConfig, LogConfig, SnapshotConfig
 from endcap.engine import Engine
 from endcap.preprocess.validate import validate
 from endcap.runtime import Runtime
@@ -71,8 +74,21 @@ def event(k: int) -> Interaction:
 def settings(durability: str) -> Config:
     """Snapshots as often as possible, so that kills meet them."""
     return Config(
-        log=LogConfig(durability="always" if durability == "always" else "os"), snapshot=SnapshotConfig(every_events=40)
+        log=LogConfig(durability="always" if durability == "always" else "os"),
+        snapshot=SnapshotConfig(every_events=40),
+        feedback=FeedbackConfig(wait_for_log=True),
     )
+
+
+def click(request: str, item: str, ts: int, number: int) -> Interaction:
+    """A click on a slate, by a shopper of its own so that no cleaning rule is met."""
+    made = Interaction(
+        type="click", event_id=f"c{number}:{request}", ts=ts + 5_000, received_at=ts + 5_000, item_id=item,
+        user_id=f"s{number}:{request}", request_id=request,
+    )  # fmt: skip
+    checked = validate(made, now=made.received_at, config=CleanConfig(), index=0)
+    assert isinstance(checked, Interaction)
+    return checked
 
 
 # ---------------------------------------------------------------- the child
@@ -83,14 +99,17 @@ def say(**message: Any) -> None:
     os.write(1, json.dumps(message).encode() + b"\n")
 
 
-def live(directory: Path, first: int, durability: str, seed: int) -> None:
-    """Recover, compare with a rebuild, then write events from number ``first`` on until death."""
+def live(directory: Path, first: int, durability: str, seed: int, shown: list[tuple[str, str, int]]) -> None:
+    """Recover, compare with a rebuild, click what was ``shown`` by the dead, then write events until death."""
     config = settings(durability)
     with Engine.open(directory, config, Runtime()) as engine:
         fresh = State(config)
         while chunk := engine.log.read(fresh.offset, 7):
             fresh.fold(chunk)
         say(recovered=engine.state_hash(), rebuilt=fresh.hash(), snapshot=engine.recovered.snapshot_offset)
+        for request, item, ts in shown:
+            engine.observe([click(request, item, ts, 0)])
+            say(clicked=[request, 0])
         write(engine, first, random.Random(seed))
 
 
@@ -110,8 +129,14 @@ def write(engine: Engine, first: int, chance: random.Random) -> None:
             continue
         if kind < 0.2:
             engine.put_items([Item(item_id=f"i{chance.randrange(23)}", title="T", price=2.0)])
-        elif kind < 0.25:
-            engine.serve(Query(user_id="u1", ts=START_MS + k * 37_000))
+        elif kind < 0.5:
+            slate = engine.serve(Query(user_id=f"w{k}", ts=START_MS + k * 37_000))
+            if slate.items:
+                seen = (slate.request_id, slate.items[0].item_id, slate.ts)
+                say(shown=seen)
+                for number in range(chance.randint(0, 2)):
+                    engine.observe([click(*seen, number), click(*seen, number)])
+                    say(clicked=[slate.request_id, number])
         waiting[engine.submit([event(n) for n in numbers])] = numbers
         while len(waiting) >= IN_FLIGHT:
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
@@ -142,7 +167,7 @@ def zygote() -> None:
             try:
                 if order["fault"]:
                     os.environ["ENDCAP_FAULT"] = order["fault"]
-                live(Path(order["directory"]), order["first"], order["durability"], order["seed"])
+                live(Path(order["directory"]), order["first"], order["durability"], order["seed"], order["shown"])
             except BaseException:
                 traceback.print_exc()
             os._exit(code)
@@ -174,6 +199,9 @@ class Outcome:
     recoveries: int = 0
     from_snapshot: int = 0
     unequal: int = 0
+    clicks: int = 0
+    unjoined: int = 0
+    credited_twice: int = 0
     by_point: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -186,7 +214,8 @@ class Outcome:
         return (
             f"{self.kills} kills ({points}): {self.acked} acknowledged, {self.lost} lost, {self.duplicated} doubled, "
             f"{self.changed} changed; {self.recoveries} recoveries ({self.from_snapshot} from a snapshot), "
-            f"{self.unequal} unequal to a rebuild; 95 % bound 3/N = {self.bound:.2%}"
+            f"{self.unequal} unequal to a rebuild; {self.clicks} clicks, {self.unjoined} not joined to their slate, "
+            f"{self.credited_twice} credited twice; 95 % bound 3/N = {self.bound:.2%}"
         )
 
 
@@ -199,6 +228,24 @@ def inspect(directory: Path, acked: set[int], outcome: Outcome) -> None:
     outcome.duplicated += len(events) - len(stored)
     outcome.lost += sum(f"k{k}" not in stored for k in acked)
     outcome.changed += sum(stored.get(f"k{k}", sent) != sent for k in acked for sent in [msgspec.json.encode(event(k))])
+
+
+def inspect_joins(directory: Path, clicked: set[tuple[str, int]], outcome: Outcome) -> None:
+    """Fold the file, and compare what was credited with the clicks that were acknowledged."""
+    log, state = SqliteLog(directory / "endcap.db"), State(settings("os"))
+    named: set[tuple[str, int]] = set()
+    while chunk := log.read(state.offset, 500):
+        state.fold(chunk)
+        for entry in chunk:
+            if isinstance(entry.event, Interaction) and entry.event.request_id:
+                named.add((entry.event.request_id, int(entry.event.event_id[1])))
+    log.close()
+    tally = state.slates.tally()
+    outcome.clicks += len(named)
+    outcome.lost += len(clicked - named)
+    outcome.unjoined += len(named) - tally["by_request"] - tally["waited"]
+    credited = int(((state.slates.rows["done"] & 1) > 0).sum())
+    outcome.credited_twice += credited - len({request for request, _ in named})
 
 
 class Harness:
@@ -223,6 +270,8 @@ class Harness:
     def one_directory(self, directory: Path, durability: str, lives: int) -> None:
         """Several lives of one engine; its file is read after each death."""
         acked: set[int] = set()
+        self.shown: dict[str, tuple[str, str, int]] = {}  # by request: slates that nobody clicked so far
+        self.clicked: set[tuple[str, int]] = set()
         for _ in range(lives):
             point = POINTS[self.outcome.kills // 2 % len(POINTS)] if self.outcome.kills % 2 else ""
             order = {
@@ -231,6 +280,7 @@ class Harness:
                 "durability": durability,
                 "seed": self.chance.randrange(1 << 30),
                 "fault": f"{point}:{self.chance.randint(1, 6 if point.startswith('append') else 2)}" if point else "",
+                "shown": list(self.shown.values()),
                 "life_s": PATIENCE_S if point else self.chance.uniform(0.0, LIFE_S),
             }
             self.tell(order)
@@ -241,6 +291,7 @@ class Harness:
             else:
                 self.outcome.lost += len(acked)
         self.outcome.acked += len(acked)
+        inspect_joins(directory, self.clicked, self.outcome)
 
     def watch(self) -> list[int]:
         """Listen to one child until it is dead; gives the numbers it had acknowledgements for."""
@@ -249,6 +300,11 @@ class Harness:
             message = self.hear()
             if "acked" in message:
                 acked += message["acked"]
+            elif "shown" in message:
+                self.shown[message["shown"][0]] = message["shown"]
+            elif "clicked" in message:
+                self.clicked.add(tuple(message["clicked"]))
+                self.shown.pop(message["clicked"][0], None)
             elif "recovered" in message:
                 self.outcome.recoveries += 1
                 self.outcome.from_snapshot += message["snapshot"] > 0

@@ -25,6 +25,8 @@ def test_no_acknowledged_event_is_lost_or_doubled_by_kill_9(tmp_path: Path, capf
         print(f"\n{outcome} (seed {SEED})")
     assert outcome.kills == KILLS
     assert (outcome.lost, outcome.duplicated, outcome.changed, outcome.unequal) == (0, 0, 0, 0)
+    assert (outcome.unjoined, outcome.credited_twice) == (0, 0)
+    assert outcome.clicks > KILLS // 3
     assert outcome.acked > KILLS, "the children must get some work done"
     assert outcome.recoveries > KILLS // 3
     if KILLS >= 50:

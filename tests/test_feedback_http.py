@@ -123,7 +123,7 @@ def test_feedback_that_overtakes_its_slate_or_names_nonsense_is_kept_and_counted
     assert {name: after[name] - before[name] for name in after if after[name] != before[name]} == {
         "not_on_slate": 1, "waiting": 1, "by_request": 1, "moved": 1,
     }  # fmt: skip
-    error = error_of(served.client.get("/v1/placements/tride/feedback"), 400)
+    error = error_of(served.client.get("/v1/placements/tride/feedback"), 404)
     assert "did you mean 'tried'" in error["message"]
     refused = served.send({"type": "click", "anon_id": "zoe", "item_id": "i1", "position": -1})
     assert refused["rejected"][0]["field"] == "position"

@@ -1,182 +1,150 @@
-"""Limits over real sockets: what is too large, too many, too deep or too slow is refused by name; nothing fails."""
+"""Limits against runaway: on the pure parts, and on slates of a real engine."""
 
 from __future__ import annotations
 
-import io
-import json
-import socket
-import threading
-import time
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from endcap.errors import StoreError
-from endcap.server.limits import MAX_HEADERS, close_stalled
-from endcap.server.requestlog import RequestLog
-from served import Served, error_of, serving, view
+from endcap.config import Config, ExploreConfig, LimitsConfig, PlacementConfig
+from endcap.engine import Engine
+from endcap.errors import ConfigError
+from endcap.runtime import Runtime, VirtualClock
+from endcap.slate.limits import DAYS, lottery
+from endcap.slate.newcomers import LOOK_BACK, MOST, Newcomers
+from endcap.types import Impression, Interaction, Item, Query, Shown
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("http"), max_batch=50, max_body_bytes=60_000, behind_wait_ms=50) as running:
-        for shopper in range(6):
-            for item in ("lamp", "shade", "bulb"):
-                running.send(view(f"crowd{shopper}", item))
-        yield running
+START_MS = 1_760_000_000_000
+N_ITEMS, N_SHOPPERS = 60, 40
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_read(served: Served) -> None:
-    with socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=10) as raw:
-        raw.sendall(b"POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 1000000000\r\n\r\n")
-        assert raw.recv(65_536).startswith(b"HTTP/1.1 413")
+def shop(directory: Path, **settings: object) -> Engine:
+    """Items i0.. with falling popularity, seen by many."""
+    placement = PlacementConfig(sources=["popular"], n=10, **settings)  # type: ignore[arg-type]  # a test's keywords
+    engine = Engine.open(directory, Config(placements={"home": placement}), Runtime(VirtualClock(START_MS), seed=1))
+    engine.put_items([
+        Item(item_id=f"i{k}", categories=[[f"c{k % 7}"]], stock_qty=2 if k == 3 else None) for k in range(N_ITEMS)
+    ])  # fmt: skip
+    for shopper in range(N_SHOPPERS):
+        engine.observe([
+            Interaction(type="view", ts=START_MS + 61_000 * k, received_at=START_MS + 61_000 * k, user_id=f"u{shopper}",
+                        item_id=f"i{k}")
+            for k in range(1 + shopper * N_ITEMS // N_SHOPPERS)
+        ])  # fmt: skip
+    return engine
 
 
-def test_a_body_without_a_length_is_refused_while_it_is_read(served: Served) -> None:
-    answer = served.client.post("/v1/events", content=(b" " * 10_000 for _ in range(20)))
-    assert error_of(answer, 413)["code"] == "too_large"
+def ids(engine: Engine, user: str = "stranger", ts: int = START_MS + 7_200_000) -> list[str]:
+    return [one.item_id for one in engine.recommend(Query(user_id=user, ts=ts)).items]
 
 
-def test_a_batch_over_the_limit_is_refused_whole(served: Served) -> None:
-    before = served.engine.offset
-    error_of(served.client.post("/v1/events", json=[view("z", f"i{n}") for n in range(51)]), 413)
-    error_of(served.client.post("/v1/items", json=[{"item_id": f"i{n}"} for n in range(51)]), 413)
-    assert served.engine.offset == before
+def test_an_item_that_is_shown_too_much_rests(tmp_path: Path) -> None:
+    with shop(tmp_path, limits=LimitsConfig(item_share=0.2)) as engine:
+        assert "i0" in ids(engine)
+        engine.observe([
+            Impression(event_id=f"imp:{k}", request_id=f"r{k}", ts=START_MS, received_at=START_MS, user_id=f"u{k % 9}",
+                       items=(Shown("i0", 0), Shown(f"i{10 + k % 30}", 1)))
+            for k in range(400)
+        ])  # fmt: skip
+        shown = ids(engine)
+        assert "i0" not in shown
+        assert len(shown) == 10
 
 
-def test_a_compressed_body_is_refused_by_name(served: Served) -> None:
-    answer = served.client.post("/v1/events", content=b"\x1f\x8b", headers={"content-encoding": "gzip"})
-    assert error_of(answer, 415)["code"] == "unsupported_encoding"
+def test_the_shopper_gets_a_share_of_what_they_have_not_seen(tmp_path: Path) -> None:
+    touched = {f"i{k}" for k in range(46)}
+    with shop(tmp_path / "off") as engine:
+        assert len(touched.intersection(ids(engine, "u30"))) == 10
+    with shop(tmp_path / "on", limits=LimitsConfig(novel_share=0.2)) as engine:
+        shown = ids(engine, "u30")
+        assert len(touched.intersection(shown)) == 8
+        assert len(shown) == 10
 
 
-@pytest.mark.parametrize("lines", [["x-long: " + "y" * 40_000], [f"x-{n}: y" for n in range(MAX_HEADERS + 1)]])
-def test_a_head_over_the_limit_is_refused(served: Served, lines: list[str]) -> None:
-    with socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=10) as raw:
-        raw.sendall(("GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n" + "\r\n".join(lines) + "\r\n\r\n").encode())
-        answer = b"".join(iter(lambda: raw.recv(65_536), b""))
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 431")
-    assert json.loads(body)["error"]["code"] == "too_large"
-    assert f"content-length: {len(body)}".encode() in head
+def test_the_head_gets_its_share_and_no_more(tmp_path: Path) -> None:
+    with shop(tmp_path, limits=LimitsConfig(head_share=0.5)) as engine:
+        engine.put_items([Item(item_id=f"late{k}") for k in range(200)])
+        engine.observe([
+            Interaction(type="view", ts=START_MS + 100 * k, received_at=START_MS + 100 * k, user_id=f"x{k}",
+                        item_id=f"late{k}")
+            for k in range(200)
+        ])  # fmt: skip
+        head = set(engine.state.items.names(engine.recommender.popular.head(100).tolist()))
+        shown = ids(engine)
+        assert len(head.intersection(shown)) == 5
+        assert len(shown) == 10
+
+
+def test_scarce_stock_is_shared_out_by_lot(tmp_path: Path) -> None:
+    """Every shopper has the same chance, sees the same all day, and another lot is drawn tomorrow."""
+    n = 4_000
+    keep = np.ones((3, n), np.uint8)
+    items, stock = np.full(1, 7, np.int32), np.array([2.0])
+    shown = np.array([200.0 * DAYS], np.float32)  # 200 impressions a day for 2 pieces that are good for 50 each
+    for row, day in enumerate((100, 100, 101)):
+        for shopper in range(n):
+            lottery(items, stock, shown, 50.0, shopper, day, keep[row, shopper : shopper + 1])
+    assert (keep[0] == keep[1]).all()
+    assert (keep[0] != keep[2]).any()
+    assert abs(keep[0].mean() - 0.5) < 0.04
+    assert abs((keep[0] & keep[2]).mean() - 0.25) < 0.04
+    with shop(tmp_path, limits=LimitsConfig(impressions_per_unit=1)) as engine:
+        engine.observe([
+            Impression(event_id=f"imp:{k}", request_id=f"r{k}", ts=START_MS, received_at=START_MS, user_id=f"u{k % 9}",
+                       items=(Shown("i3", 0),))
+            for k in range(400)
+        ])  # fmt: skip
+        lucky = sum("i3" in ids(engine, f"u{k}") for k in range(5, N_SHOPPERS))
+        assert 0 < lucky < N_SHOPPERS - 5
+
+
+def test_an_item_without_a_stock_number_is_not_scarce() -> None:
+    keep = np.ones(1, np.uint8)
+    lottery(np.zeros(1, np.int32), np.array([np.nan]), np.array([1e9], np.float32), 1.0, 1, 1, keep)
+    assert keep[0] == 1
+
+
+def test_newcomers_leave_when_they_had_their_chance_and_older_ones_follow() -> None:
+    counts = np.zeros(10_000, np.float32)
+    newcomers = Newcomers(lambda items: counts[items])
+    first = newcomers.listed(50, 0, 10_000)
+    assert first.tolist() == list(range(9_999, 9_999 - MOST, -1))
+    counts[first] = 50.0
+    assert newcomers.listed(50, 10, 10_000).tolist() == first.tolist(), "not read anew at every event"
+    second = newcomers.listed(50, 300, 10_000)
+    assert second.max() == first.min() - 1
+    counts[:] = 50.0
+    assert newcomers.listed(50, 600, 10_000).shape[0] == 0
+    counts[: 10_000 - LOOK_BACK] = 0.0
+    assert newcomers.listed(50, 900, 10_000).shape[0] == 0, "what is not among the last is not new"
+
+
+def test_newcomers_of_a_liked_category_go_first() -> None:
+    newcomers = Newcomers(lambda items: np.zeros(items.shape[0], np.float32))
+    items, category = np.arange(6, dtype=np.int32), np.array([0, 1, 0, 1, 2, 1], np.int32)
+    allowed = np.array([1, 1, 1, 0, 1, 1], np.uint8)
+    assert newcomers.pool(items, allowed, category, np.array([1, -1], np.int32)).tolist() == [1, 5]
+    assert newcomers.pool(items, allowed, category, np.array([-1, -1], np.int32)).tolist() == [0, 1, 2, 4, 5]
+    assert newcomers.pool(items, allowed, category, np.array([9], np.int32)).tolist() == [0, 1, 2, 4, 5]
+
+
+def test_a_new_item_gets_its_chance_and_no_more(tmp_path: Path) -> None:
+    explore = ExploreConfig(share=0.2, new_items=20)
+    with shop(tmp_path, explore=explore) as engine:
+        engine.put_items([Item(item_id="fresh", categories=[["c1"]])])
+        chances = 0
+        for k in range(900):
+            slate = engine.serve(Query(user_id=f"v{k}", ts=START_MS + 7_200_000 + k * 1_000))
+            chances += any(one.item_id == "fresh" and one.rank == -1 for one in slate.items)
+            assert slate.items[0].rank is None, "the first place is protected"
+        assert 5 < chances <= 20 + 256 // 10, "at most its bound, and what was shown before that was noticed"
 
 
 @pytest.mark.parametrize(
-    "begun", [b"", b"GET /livez HT", b"POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n["]
+    ("limits", "words"), [({"head_share": 1.5}, "head_share 1.5"), ({"novel_share": -1.0}, "-1.0")]
 )
-def test_a_client_that_does_not_finish_its_request_is_hung_up_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bytes
-) -> None:
-    monkeypatch.setattr("endcap.server.serving.close_stalled", partial(close_stalled, slowest_s=0.2))
-    with serving(tmp_path) as running:
-        with socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2])), timeout=10) as raw:
-            raw.sendall(begun)
-            assert raw.recv(65_536) == b""
-        assert running.client.get("/livez").status_code == 200
-        time.sleep(0.5)
-        assert running.client.get("/livez").status_code == 200, "a connection that waits for its next request may wait"
-
-
-def test_more_requests_than_the_limit_are_shed_and_the_others_are_not(tmp_path: Path) -> None:
-    with serving(tmp_path, max_in_flight=1) as running:
-        with socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2])), timeout=10) as slow:
-            slow.sendall(b"POST /v1/events HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 2\r\n\r\n[")
-            while running.client.get("/livez").status_code == 200:
-                time.sleep(0.01)
-            answer = running.client.post("/v1/recommend", json={})
-            assert error_of(answer, 503)["code"] == "overloaded"
-            assert answer.headers["retry-after"] == "1"
-            assert len(answer.content) < 200
-            slow.sendall(b"]")
-            assert slow.recv(65_536).startswith(b"HTTP/1.1 200")
-        assert running.client.post("/v1/recommend", json={}).status_code == 200
-        assert "endcap_shed_total 0.0" not in running.client.get("/metrics").text
-
-
-def test_writers_are_told_to_wait_while_the_disk_is_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(tmp_path, max_pending_events=3) as running:
-        disk = threading.Event()
-        append = running.engine.log.append
-
-        def slow(*arguments: Any) -> list[int]:
-            disk.wait(10)
-            return append(*arguments)
-
-        monkeypatch.setattr(running.engine.log, "append", slow)
-        held: list[dict[str, Any]] = []
-        batch = [view("w", f"i{n}") for n in range(3)]
-        waiting = threading.Thread(target=lambda: held.append(running.send(*batch)))
-        waiting.start()
-        while "endcap_pending_events 3.0" not in running.client.get("/metrics").text:
-            time.sleep(0.01)
-        answer = running.client.post("/v1/events", json=batch)
-        assert error_of(answer, 429)["code"] == "too_many_events"
-        assert int(answer.headers["retry-after"]) >= 1
-        assert running.client.post("/v1/recommend", json={}).status_code == 200
-        disk.set()
-        waiting.join()
-        assert held[0]["accepted"] == 3
-        assert running.send(*batch)["durable"]
-
-
-def test_a_failing_disk_is_not_acknowledged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_arguments: Any) -> list[int]:
-        raise StoreError("the disk is full")
-
-    written = io.StringIO()
-    with serving(tmp_path, log=RequestLog(stream=written)) as running:
-        with monkeypatch.context() as patched:
-            patched.setattr(running.engine.log, "append", broken)
-            answer = running.client.post("/v1/events", json=[view("a", "i")])
-            assert error_of(answer, 503)["code"] == "store"
-            assert "disk is full" not in answer.text
-        assert running.send(view("a", "i"))["accepted"] == 1
-    assert "the disk is full" in written.getvalue()
-
-
-NAMES = [
-    "events", "items", "item_id", "type", "anon_id", "user_id", "n", "ts", "placement", "filter", "context", "price",
-    "query", "attributes", "categories",
-]  # fmt: skip
-LEAVES = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False)
-    | st.text(st.characters(categories=["L", "Cc", "Cs"]), max_size=8)
-)
-TREES = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
-    max_leaves=12,
-)
-
-
-@given(body=st.binary(max_size=200) | TREES.map(lambda tree: json.dumps(tree).encode()))
-@settings(max_examples=60, deadline=None)
-def test_no_body_whatever_makes_the_server_fail(served: Served, body: bytes) -> None:
-    for method, address in (
-        ("POST", "/v1/events"), ("POST", "/v1/recommend"), ("POST", "/v1/items"), ("PUT", "/v1/items/fuzz"),
-        ("PATCH", "/v1/items/fuzz"), ("PUT", "/v1/users/fuzz"), ("POST", "/v1/why-not"),
-    ):  # fmt: skip
-        answer = served.client.request(method, address, content=body)
-        assert answer.status_code in (200, 400, 404, 413), (method, address, body, answer.text)
-        assert answer.headers["content-type"] == "application/json"
-
-
-@given(text=st.text(max_size=40))
-@settings(max_examples=60, deadline=None)
-def test_no_address_whatever_makes_the_server_fail(served: Served, text: str) -> None:
-    encoded = quote(text, safe="", errors="surrogatepass")
-    for address in (
-        f"/v1/items/{encoded}",
-        f"/v1/users/{encoded}/interest",
-        f"/{encoded}",
-        f"/v1/recommend?anon_id={encoded}&n={encoded}",
-    ):
-        assert served.client.get(address).status_code in (200, 307, 400, 404)
+def test_limits_that_cannot_be_are_refused(tmp_path: Path, limits: dict[str, float], words: str) -> None:
+    placement = PlacementConfig(sources=["popular"], limits=LimitsConfig(**limits))
+    with pytest.raises(ConfigError, match=words):
+        Engine.open(tmp_path, Config(placements={"home": placement}))

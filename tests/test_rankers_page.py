@@ -70,7 +70,7 @@ def serves(run: Run) -> None:  # noqa: F811
         done = run(*command)
         assert done.status == 0, done.err
     slate = json.loads(run("recommend", "--user", "u1", "--json").out)
-    assert (slate["versions"], slate["degraded"]) == ({"ranker": "onnx-1"}, [])
+    assert (slate["versions"]["ranker"], slate["degraded"]) == ("onnx-1", [])
     assert slate["items"]
 
 

@@ -29,7 +29,7 @@ from served import error_of, serving, view
 def test_metrics_count_what_happened_with_bounded_labels(tmp_path: Path) -> None:
     with serving(tmp_path) as running:
         running.send(view("a", "lamp"), view("a", "lamp", type="gaze"))
-        running.slate(anon_id="a")
+        running.client.post("/v1/recommend?shown=0", json={"anon_id": "a"})
         for n in range(30):
             running.client.get(f"/nothing/{n}")
             running.client.post("/v1/recommend", json={"placement": f"made-up-{n}"})
@@ -68,7 +68,7 @@ def test_a_fault_of_ours_is_logged_with_its_trace_and_answered_without(
 ) -> None:
     written = io.StringIO()
 
-    def broken(_query: Any) -> None:
+    def broken(*_query: Any) -> None:
         raise ZeroDivisionError("secret detail")
 
     with serving(tmp_path, log=RequestLog(stream=written)) as running:

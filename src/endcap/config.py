@@ -165,6 +165,15 @@ class ExploreConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     arm_floor: float = 0.01  # least probability of an arm
 
 
+class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What keeps a loop that learns from its own slates from running away. All off by default."""
+
+    head_share: float = 1.0  # most of a slate's places for the 100 most viewed items of the week
+    novel_share: float = 0.0  # least of a slate's places for items that this shopper never touched
+    item_share: float = 1.0  # most of all impressions that one item may have; above it the item rests
+    impressions_per_unit: int = 0  # what one piece in stock is good for a day; more is shared out by lot; 0 = no limit
+
+
 class FeedbackConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How what happened after a slate is joined to it, and what it is worth."""
 
@@ -198,6 +207,7 @@ class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         default_factory=dict
     )  # other sources for shoppers of whom nothing (cold), a little (warm) or enough (hot) is known
     explore: ExploreConfig = field(default_factory=ExploreConfig)  # trying out, with known probabilities
+    limits: LimitsConfig = field(default_factory=LimitsConfig)  # against runaway
     arms: dict[str, dict[str, Any]] = field(
         default_factory=dict
     )  # name -> settings of this table that differ; which arm serves is learned from rewards, by context

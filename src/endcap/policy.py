@@ -140,6 +140,14 @@ def check_placement(name: str, placement: PlacementConfig) -> None:
             f"placement {name!r} explores with share {explore.share}, arm_floor {explore.arm_floor} and new_items "
             f"{explore.new_items}; expected shares from 0 to 0.5 and a count of 0 or more"
         )
+    limits = placement.limits
+    shares = (limits.head_share, limits.novel_share, limits.item_share)
+    if not all(0.0 <= share <= 1.0 for share in shares) or limits.impressions_per_unit < 0:
+        raise ConfigError(
+            f"placement {name!r} has limits head_share {limits.head_share}, novel_share {limits.novel_share}, "
+            f"item_share {limits.item_share} and impressions_per_unit {limits.impressions_per_unit}; expected shares "
+            "from 0 to 1 and a count of 0 or more"
+        )
     if placement.arms and explore.arm_floor * len(placement.arms) > 1.0:
         raise ConfigError(f"placement {name!r}: {len(placement.arms)} arms cannot all get {explore.arm_floor}")
     for source in [*placement.sources, *(one for sources in placement.switch.values() for one in sources)]:

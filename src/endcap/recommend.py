@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from endcap.candidates import Candidates
-from endcap.config import Config, PlacementConfig
+from endcap.config import Config, LimitsConfig, PlacementConfig
 from endcap.errors import NotFound
 from endcap.features.likeness import Likeness
 from endcap.features.rows import EVERY, Rows
@@ -33,6 +33,7 @@ from endcap.slate.compose import Composer
 from endcap.slate.explore import Draws, Explored, Plan, explore, plan
 from endcap.slate.filter import Filters
 from endcap.slate.guard import Guard, fill
+from endcap.slate.limits import HEAD, Limits
 from endcap.slate.newcomers import Newcomers
 from endcap.slate.reasons import MOST, Reasons
 from endcap.slate.rules import ActiveRules, Rules
@@ -55,6 +56,7 @@ from endcap.types import (
 )
 
 HOUR_MS = 3_600_000
+NO_LIMITS = LimitsConfig()
 NO_ITEMS: I4 = np.zeros(0, np.int32)
 BARELY: F4 = np.full(1, 1e-6, np.float32)  # the score of a candidate that no source stands behind
 READ_AT_A_REQUEST = 16  # records turned into vectors while a backlog waits: well under a millisecond
@@ -113,6 +115,7 @@ class Recommender:
         self.composer = Composer(state.catalogue)
         self.guard = Guard(state.catalogue)
         self.newcomers = Newcomers(state.rhythm.shown)
+        self.limits = Limits(state.catalogue, state.rhythm)
         families = self.rows.families(DEFAULT_TERMS)
         self._fallback = self.scoring_by(LinearRanker(self.rows.columns_of(families)), families)
         self.scoring = self._fallback
@@ -121,6 +124,8 @@ class Recommender:
         for placement in self.policy.settings():
             if placement.filter:
                 self.filters.mask(placement.filter)  # the first reading of a field takes long: not in a request
+            if placement.limits.impressions_per_unit:
+                state.catalogue.column("stock_qty")  # the same
 
     @property
     def ranker(self) -> Ranker:
@@ -178,6 +183,8 @@ class Recommender:
         if self.is_short(ask, slate):
             self.propose_fallback(ask)
             slate = self.choose(ask, request_id, impression, caps=False)
+            if ask.placement.limits != NO_LIMITS and self.is_short(ask, slate):
+                slate = self.choose(ask, request_id, impression, caps=False, limits=NO_LIMITS)
         return slate
 
     def understand(self, query: Query, t_ms: int, draws: Draws | None = None) -> Ask:
@@ -237,11 +244,23 @@ class Recommender:
         if ask.plan.fresh >= 0:
             self.candidates.propose(COLUMN["popular"], np.array([ask.plan.fresh], np.int32), BARELY)
 
-    def choose(self, ask: Ask, request_id: str, impression: ImpressionName, *, caps: bool = True) -> Slate:
+    def choose(
+        self,
+        ask: Ask,
+        request_id: str,
+        impression: ImpressionName,
+        *,
+        caps: bool = True,
+        limits: LimitsConfig | None = None,
+    ) -> Slate:
         """Score what was retrieved, compose, check once more, and say how it came about."""
         n_rows, placement = len(self.candidates), ask.placement
         items = self.candidates.items[:n_rows]
         keep = self.guard.allow(items)
+        limits = placement.limits if limits is None else limits
+        if limits != NO_LIMITS:
+            who = ask.interest.user
+            keep = self.limits.rest(limits, items, keep, self.state.offset, who, ask.t_ms // 1000)
         scores, rows = self.score(ask, items, self.candidates.score[:n_rows])
         promoted: U1 | None = None
         pins: list[tuple[int, int]] = []
@@ -257,7 +276,19 @@ class Recommender:
                 pins=pins,
             )  # fmt: skip
 
-        chosen = fill(self.guard, items, keep, ask.n, compose)
+        def within_shares(may: U1) -> I4:
+            seen = ask.interest
+            head, touched = self.popular.head(HEAD), seen.seeds[seen.n_context : seen.n_seeds]
+            while True:
+                found = compose(may)
+                surplus = self.limits.surplus(limits, found, items, ask.n, head, touched)
+                if surplus.shape[0] == 0:
+                    return found
+                may = may.copy()
+                may[surplus] = 0
+
+        shares = limits.head_share < 1.0 or limits.novel_share > 0.0
+        chosen = fill(self.guard, items, keep, ask.n, within_shares if shares else compose)
         if self.composer.n_nonfinite:
             ask.degraded.append(f"scores_not_finite:{self.composer.n_nonfinite}")
         pinned = {item for _, item in pins}
@@ -296,7 +327,8 @@ class Recommender:
     def is_short(self, ask: Ask, slate: Slate) -> bool:
         """Whether the ladder's next rung must help: nothing found, or a surface that is always full is not.
 
-        On that rung the caps on categories and brands do not hold: a full shelf matters more than a varied one.
+        On that rung the caps on categories and brands do not hold: a full shelf matters more than a varied one. Limits
+        hold as long as there is anything else to show.
         """
         found = len(slate.items)
         return found == 0 or (found < ask.n and "popular" in ask.placement.sources)
@@ -310,6 +342,7 @@ class Recommender:
         self.candidates.propose(column, known, np.full(known.shape[0], 1e-6, np.float32))
         n_items = len(self.state.items)
         allowed = np.flatnonzero(self.guard.allow(np.arange(n_items, dtype=np.int32))).astype(np.int32)
+        allowed = np.setdiff1d(allowed, self.candidates.items[: len(self.candidates)], assume_unique=True)
         want = 4 * ask.n
         if allowed.shape[0] > want:
             popularity = self.state.counters.key[allowed].max(axis=(1, 2))

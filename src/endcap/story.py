@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from endcap.batches import DEEDS
 from endcap.config import FeedbackConfig
-from endcap.errors import NotFound
+from endcap.errors import InvalidInput, NotFound
 from endcap.feedback.rewards import DEED_OF_ACTION, NO_DEED
 from endcap.preprocess.batch import request_hash
 from endcap.recommend import Recommender
@@ -144,9 +144,12 @@ def deeds_in(events: list[JoinedEvent], item_id: str) -> list[str]:
 
 
 def placement_feedback(recommender: Recommender, config: FeedbackConfig, name: str, now: int) -> PlacementFeedback:
-    """What a placement has learned. ``InvalidInput`` for one that is not configured."""
+    """What a placement has learned. ``NotFound`` for one that is not configured."""
     state = recommender.state
-    placement = recommender.policy.placement(name)
+    try:
+        placement = recommender.policy.placement(name)
+    except InvalidInput as unknown:
+        raise NotFound(unknown.message) from unknown
     label = state.labels.get(f"placement:{name}")
     used = state.slates.slates[: min(state.slates.tally()["slates"], state.slates.slates.shape[0])]
     own = used["ts_s"][used["placement"] == label] if label >= 0 else np.zeros(0, np.int64)

@@ -194,6 +194,10 @@ class Rhythm:
         shown: F4 = self._sums[items, SHOWN]
         return shown
 
+    def all_shown(self) -> float:
+        """Impressions of all items, each faded as of its own last event."""
+        return float(self._sums[:, SHOWN].sum(dtype=np.float64))
+
     def grow(self, _n_users: int, n_items: int) -> None:
         """Make room for dense ids below these."""
         if n_items > self._rows.shape[0]:

@@ -158,6 +158,11 @@ class PopularSource:
         """Whether nothing has ever been seen, wanted or bought."""
         return not self._tops.length[self._lists[: len(self.general)]].any()
 
+    def head(self, n: int) -> I4:
+        """Dense ids of the ``n`` most viewed items of the week, the most viewed first: a view."""
+        row = self._tops.row_global(SEEN, WEEK)
+        return self._tops.items[row, : min(n, int(self._tops.length[row]))]
+
     def retrieve(self, interest: Interest, into: Candidates, column: int, n: int) -> None:
         """Propose the ``n`` items most popular in this moment and in the shopper's categories."""
         tops = self._tops

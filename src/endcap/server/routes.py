@@ -199,7 +199,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", "/v1/placements/{id}/feedback", feedback.placement, "feedback",
-        "What a placement learned: arms, positions, joined feedback", PlacementFeedback, errors=(400,),
+        "What a placement learned: arms, positions, joined feedback", PlacementFeedback, errors=(400, 404),
     ),
     Route(
         "GET", "/v1/requests/{id}", feedback.story, "feedback", "A slate and what came of it", Story,
