@@ -11,9 +11,9 @@ Layout: one row per (unit, variant): ``label``, ``user``, ``next`` int32 (a list
 ``clicks`` int32, ``reward`` float64; by label int64 ``assigned`` (units seen first in it), ``newest_s`` and
 ``closed`` (1 = no room for more units). Places depend on the order of events alone (law L1).
 
-Cost: 28 bytes per row, 4 per user, about 50 ns per outcome. At most ``MAX_ROWS`` rows (59 MB): when they are full the
-variant that was not shown for longest is forgotten whole, with its results; a single one that fills all takes no
-more units. A report scans all rows: some 5 ms per million.
+Cost: 28 bytes per row, 4 per user; 0.25 us per outcome among a million shoppers, 6 ns for a slate of no experiment. At
+most ``MAX_ROWS`` rows (59 MB): when they are full the variant that was not shown for longest is forgotten whole, with
+its results; a single one that fills all takes no more units. A report scans all rows: some 50 ms per million.
 
 When not to use it: as the record of an experiment that ended long ago. The log has it; replay it.
 """
@@ -190,9 +190,10 @@ class Scoreboard:
         self._know_labels()
         used = {name: column[: int(self._n_rows[0])] for name, column in self.columns.items()}
         rows = [np.flatnonzero(used["label"] == one) if one >= 0 else np.zeros(0, np.int64) for one in labels]
-        units, times = np.unique(np.concatenate([used["user"][mine] for mine in rows]), return_counts=True)
-        crossed = units[times > 1]
-        kept = [mine[~np.isin(used["user"][mine], crossed)] for mine in rows]
+        seen = np.zeros(self.head.shape[0], np.uint8)  # in how many of the variants, by user
+        for mine in rows:
+            seen[used["user"][mine]] += 1
+        kept = [mine[seen[used["user"][mine]] == 1] for mine in rows]
         rewards = [Sums.of(used["slates"][mine], used["reward"][mine]) for mine in kept]
         clicks = [Sums.of(used["slates"][mine], used["clicks"][mine]) for mine in kept]
         alpha = ALPHA / max(1, len(labels) - 1)  # all comparisons together
@@ -213,7 +214,7 @@ class Scoreboard:
                 for at, (reward, click) in enumerate(zip(rewards, clicks, strict=True))
             ],
             assigned=assigned,
-            crossovers=int(crossed.shape[0]),
+            crossovers=int(np.count_nonzero(seen > 1)),
             sample_ratio_p=p,
             sample_ratio_alarm=p < SRM_ALPHA,
         )
