@@ -31,7 +31,7 @@ from scipy.stats import binomtest
 from endcap.evaluation import plots
 from endcap.evaluation.report import STYLE
 from endcap.feedback.interleaving import HALVES
-from endcap.feedback.sequential import ALPHA, PREFERENCE, SRM_ALPHA, Sums, difference, evidence, half_width
+from endcap.feedback.sequential import ALPHA, PREFERENCE, SRM_ALPHA, Sums, difference, evidence
 from endcap.types import F8, I8, U1
 
 CLICK, CART, PURCHASE = 0.08, 0.012, 0.004  # chance per slate of an average shopper
@@ -189,12 +189,12 @@ def watched(n: int, seed: int) -> tuple[I8, list[tuple[str, list[float]]]]:
         crossed = (ready & (np.abs(value) > fixed)).sum()
         if crossed > n // 10 and not (np.abs(value) > half).any() and abs(value[-1]) < fixed[-1]:
             break
-    ends = np.linspace(n // 20, n, POINTS).astype(np.int64)
+    ends = np.linspace(int(np.argmax(ready)) + 1, n, POINTS).astype(np.int64)
     at = ends - 1
     return ends, [
         ("difference seen (there is none)", np.abs(value)[at].tolist()),
         ("fixed-sample 95 %", fixed[at].tolist()),
-        ("confidence sequence", half_width((one.variance + base.variance)[at], ends / n).tolist()),
+        ("confidence sequence", half[at].tolist()),
     ]
 
 
