@@ -84,6 +84,7 @@ BAD: list[tuple[str, Any, str, str | None]] = [
     ("one variant", BODY | {"variants": {"a": {"weight": 1.0}}}, "has 1 variants", "variants"),
     ("a placement", BODY | {"placement": "hoem"}, "no placement 'hoem'", "placement"),
     ("a unit", BODY | {"unit": "session"}, "Invalid enum value 'session'", "unit"),
+    ("interleaving", BODY | {"kind": "interleave"}, "does not interleave slates", "kind"),
     ("a plan beyond reason", BODY | {"planned": 10**30}, "", "planned"),
 ]  # fmt: skip
 

@@ -83,6 +83,12 @@ def refuse_unservable(
     experiment: Experiment, placements: Mapping[str, PlacementConfig], models: ModelStore, columns: tuple[str, ...]
 ) -> None:
     """Raise when a variant asks for what no slate could be made with: sources, filter, weights, numbers, ranker."""
+    if experiment.kind == "interleave":
+        raise InvalidInput(
+            'this server does not interleave slates; compare the rankers with kind = "ab", or interleave in Python with '
+            "endcap.feedback.interleaving",
+            field="kind",
+        )
     for name, variant in experiment.variants.items():
         placement = changed(experiment, name, placements[experiment.placement])
         where = f"experiments.{experiment.name}.{name}"
