@@ -85,7 +85,7 @@ def refuse_unservable(
     """Raise when a variant asks for what no slate could be made with: sources, filter, weights, numbers, ranker."""
     if experiment.kind == "interleave":
         raise InvalidInput(
-            'this server does not interleave slates; compare the rankers with kind = "ab", or interleave in Python with '
+            'this server does not interleave slates; compare rankers with kind = "ab", or interleave in Python with '
             "endcap.feedback.interleaving",
             field="kind",
         )
