@@ -25,6 +25,7 @@ from endcap.config import Config
 from endcap.diagnosis import Finding, findings
 from endcap.errors import NotFound, Overloaded, StoreError
 from endcap.events.writer import Group, Schedule, Writer, at_once
+from endcap.feedback.experiments import Experiments
 from endcap.feedback.impressions import impression_of
 from endcap.models.content import ContentModel, unfitted
 from endcap.models.factors import Factors
@@ -95,6 +96,7 @@ class Engine:
         self._snapshots = snapshots
         self._lock = threading.RLock()
         self._schedule = at_once  # where folds run
+        self.experiments = Experiments((), config.placements)  # what runs now; replaced whole
         self._snapshot_thread: threading.Thread | None = None
         self._new_state = new_state
         self.state, self.recovered = self._recover(progress)

@@ -25,6 +25,7 @@ from endcap.features.rhythm import Rhythm
 from endcap.feedback.attribution import OpenSlates
 from endcap.feedback.calibration import Calibration
 from endcap.feedback.positions import Positions
+from endcap.feedback.scoreboard import Scoreboard
 from endcap.models.bandit import Bandit
 from endcap.models.session_knn import SessionKnn
 from endcap.models.user_knn import UserKnn
@@ -57,6 +58,7 @@ class State:
         self.covisit = Covisit(config.covisit)
         self.rhythm = Rhythm()
         self.exposure = Exposure()
+        self.scoreboard = Scoreboard(self.labels)
         self.met = RowMap()  # scratch that all sources share: they meet the same items, one after the other
         self.sessions = SessionKnn(config.session_knn, self.met)
         self.neighbours = UserKnn(config.user_knn, self.histories, self.met)
@@ -79,6 +81,7 @@ class State:
             "covisit": self.covisit,
             "rhythm": self.rhythm,
             "exposure": self.exposure,
+            "scoreboard": self.scoreboard,
             "sessions": self.sessions,
             "neighbours": self.neighbours,
             "slates": self.slates,
@@ -136,6 +139,7 @@ class State:
             self.positions.fold(outcomes, n_labels)
             self.calibration.fold(outcomes, n_labels)
             self.bandit.fold(outcomes, n_labels)
+            self.scoreboard.fold(outcomes)
 
     def _change(self, stored: Stored) -> None:
         event = stored.event
@@ -160,6 +164,7 @@ class State:
             self.neighbours.merge(link.anon, link.user)  # before the ring moves: it says where to look
             self.histories.merge(link.anon, link.user)
             self.exposure.merge(link.anon, link.user)
+            self.scoreboard.merge(link.anon, link.user)
             self.slates.merge(link.anon, link.user)
 
     # ------------------------------------------------------------ names

@@ -13,7 +13,19 @@ from typing import Annotated
 
 import typer
 
-from endcap.cli import bench, checks, counterfactual, evaluate, files, keys, models, people, serve, settings
+from endcap.cli import (
+    bench,
+    checks,
+    counterfactual,
+    evaluate,
+    experiments,
+    files,
+    keys,
+    models,
+    people,
+    serve,
+    settings,
+)
 from endcap.errors import EndcapError
 
 app = typer.Typer(
@@ -40,6 +52,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("counterfactual")(counterfactual.counterfactual)
 app.command("train")(models.train)
 app.add_typer(models.app, name="models")
+app.add_typer(experiments.app, name="experiments")
 
 
 def show_version(wanted: bool) -> None:

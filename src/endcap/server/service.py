@@ -14,6 +14,7 @@ from endcap.engine import Engine
 from endcap.errors import Behind, InvalidInput, Overloaded, StoreError
 from endcap.feedback.impressions import impression_of
 from endcap.protocols import Refused
+from endcap.server.meters import Meters
 from endcap.server.metrics import Metrics
 from endcap.server.wire import Throttled
 from endcap.types import Ack, Event, Query, Slate
@@ -38,6 +39,7 @@ class Service:
         self._shown: list[Event] = []  # impressions on their way to the log
         self.patching = asyncio.Lock()
         self.openapi = b""
+        self.meters = Meters()
         self.metrics = Metrics(config.placements, self.gauges, lambda: engine.state.cleaner.counts())
 
     def gauges(self) -> dict[str, float]:
