@@ -330,3 +330,38 @@ def test_what_the_log_says_of_variants_is_in_the_results_and_in_a_snapshot(tmp_p
     with Engine.open(tmp_path, CONFIG, Runtime(VirtualClock(NOW))) as engine:
         assert engine.recovered.from_snapshot
         assert engine.state.hash() == before
+
+
+def test_an_experiment_decides_what_visitors_see_and_tells_what_came_of_it(tmp_path: Path) -> None:
+    """From the start over HTTP to slates that differ, clicks that name them, and results per variant."""
+    with serving(tmp_path) as shop:
+        items = [{"item_id": f"i{k}", "categories": [["A" if k % 2 else "B"]]} for k in range(30)]
+        assert shop.client.post("/v1/items", json=items).status_code == 200
+        shop.send(*(view(f"crowd{k % 9}", f"i{(k * 7) % 30}") for k in range(120)))
+        only_b = {"filter": {"eq": {"category": "B"}}, "n": 3}
+        body = BODY | {"name": "half", "placement": "home",
+                       "variants": {"now": {"weight": 0.5}, "b": {"weight": 0.5, "settings": only_b}}}  # fmt: skip
+        assert shop.client.post("/v1/experiments", json=body).status_code == 200
+        seen: dict[str, str] = {}
+        for k in range(60):
+            slate = shop.slate(anon_id=f"v{k}")
+            seen[f"v{k}"] = slate["variants"]["half"]
+            again = shop.client.post("/v1/recommend?shown=0", json={"anon_id": f"v{k}"}).json()
+            assert again["variants"] == slate["variants"], "a visitor keeps the variant, logged or not"
+            if seen[f"v{k}"] == "b":
+                assert len(slate["items"]) == 3
+                assert all(int(item["item_id"][1:]) % 2 == 0 for item in slate["items"])
+                shop.send({"type": "click", "anon_id": f"v{k}", "item_id": slate["items"][0]["item_id"],
+                           "request_id": slate["request_id"]})  # fmt: skip
+            else:
+                assert len(slate["items"]) == 12
+        assert 15 < sum(name == "b" for name in seen.values()) < 45
+        shop.send(view("last", "i1"))
+        told = shop.client.get("/v1/experiments/half").json()["results"]
+        assert {name: one["slates"] for name, one in told["variants"].items()} == {
+            name: sum(other == name for other in seen.values()) for name in ("now", "b")
+        }
+        assert told["variants"]["b"]["clicks"] == told["variants"]["b"]["slates"]
+        assert told["variants"]["now"]["clicks"] == 0
+        assert shop.client.post("/v1/experiments/half/stop", json={}).status_code == 200
+        assert not shop.slate(anon_id="v1").get("variants")

@@ -25,7 +25,7 @@ from endcap.config import Config
 from endcap.diagnosis import Finding, findings
 from endcap.errors import NotFound, Overloaded, StoreError
 from endcap.events.writer import Group, Schedule, Writer, at_once
-from endcap.feedback.experiments import Experiments
+from endcap.feedback.experiments import Experiments, unit_of
 from endcap.feedback.impressions import impression_of
 from endcap.models.content import ContentModel, unfitted
 from endcap.models.factors import Factors
@@ -293,7 +293,9 @@ class Engine:
     def recommend(self, query: Query, impression: ImpressionName = "not_asked") -> Slate:
         """The answer to one query. Reads state, never writes (law L3); tries nothing out, because nobody logs it."""
         with self._lock:
-            return self._recommender.recommend(query, query.ts or self.runtime.now(), self.runtime.new_id(), impression)
+            asked = self.experiments.assign(query.placement, unit_of(query))
+            t_ms, request_id = query.ts or self.runtime.now(), self.runtime.new_id()
+            return self._recommender.recommend(query, t_ms, request_id, impression, asked)
 
     def serve(self, query: Query, answer: Answer | None = None) -> Slate:
         """``recommend``, and the impression is observed: the arrow from the slate back to the log.

@@ -17,12 +17,14 @@ import msgspec
 from endcap.batches import WARMTH_CODE
 from endcap.config import Config, PlacementConfig, overridden
 from endcap.errors import ConfigError, InvalidInput
+from endcap.feedback.experiments import NOBODY, Assigned
 from endcap.protocols import Ranker
 from endcap.slate.explore import Draws
 from endcap.slate.reasons import Reasons
 from endcap.state import State
 from endcap.types import Interest
 
+MAX_VARIED = 256
 SOURCES = (
     "history",
     "covisit",
@@ -72,6 +74,7 @@ class Policy:
         self._state = state
         self._placements = config.placements
         self._scoring_of = scoring_of
+        self._varied: dict[int, Strategy] = {}  # by identity of the settings
         self._strategies = {name: self._strategies_of(name, one) for name, one in config.placements.items()}
 
     def _strategies_of(self, name: str, placement: PlacementConfig) -> list[Strategy]:
@@ -90,6 +93,15 @@ class Policy:
         version = blake2b(msgspec.json.encode(placement), digest_size=4).hexdigest()
         return Strategy(arm, f"arm:{name}/{arm}", placement, self._scoring_of(placement), version)
 
+    def varied(self, name: str, placement: PlacementConfig) -> Strategy:
+        """The strategy of a variant. The experiments' settings are few and live as long as they run."""
+        found = self._varied.get(id(placement))
+        if found is None or found.placement is not placement:
+            if len(self._varied) >= MAX_VARIED:
+                self._varied.clear()
+            found = self._varied[id(placement)] = self.strategy(name, "", placement)
+        return found
+
     def settings(self) -> list[PlacementConfig]:
         """The settings of every strategy."""
         return [one.placement for several in self._strategies.values() for one in several]
@@ -103,9 +115,14 @@ class Policy:
             raise InvalidInput(f"no placement {name[:80]!r}{hint}", field="placement")
         return found
 
-    def choose(self, name: str, interest: Interest, draws: Draws | None) -> Choice:
-        """The strategy for a placement at a moment; ``draws`` None: the likeliest one."""
+    def choose(self, name: str, interest: Interest, draws: Draws | None, asked: Assigned = NOBODY) -> Choice:
+        """The strategy for a placement at a moment; ``draws`` None: the likeliest one.
+
+        A variant of an experiment that changes settings is one strategy, without arms.
+        """
         self.placement(name)
+        if asked.placement is not None:
+            return Choice(self.varied(name, asked.placement))
         strategies = self._strategies[name]
         if len(strategies) == 1:
             return Choice(strategies[0])

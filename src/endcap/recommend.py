@@ -20,6 +20,7 @@ from endcap.config import Config, LimitsConfig, PlacementConfig
 from endcap.errors import NotFound
 from endcap.features.likeness import Likeness
 from endcap.features.rows import EVERY, Rows
+from endcap.feedback.experiments import NOBODY, Assigned
 from endcap.interest.interest import InterestReader
 from endcap.models.content import ContentSource
 from endcap.models.factors import FactorsSource
@@ -79,6 +80,7 @@ class Ask:
     choice: Choice
     draws: Draws | None = None  # None: nothing is tried out
     plan: Plan | None = None
+    variants: dict[str, str] = field(default_factory=dict)  # experiments that this slate is part of
     degraded: list[str] = field(default_factory=list)
 
 
@@ -117,6 +119,7 @@ class Recommender:
         families = self.rows.families(DEFAULT_TERMS)
         self._fallback = self.scoring_by(LinearRanker(self.rows.columns_of(families)), families)
         self.scoring = self._fallback
+        self.held: dict[int, Scoring] = {}  # rankers of experiments, by number
         self._source_names: dict[int, list[str]] = {}
         self.policy = Policy(config, state, lambda one: self.weighted(one) if one.ranker == "linear" else None)
         for placement in self.policy.settings():
@@ -134,9 +137,14 @@ class Recommender:
         """Score with another ranker from the next query on; None = the fixed weights."""
         self.scoring = self._fallback if ranker is None else self.scoring_by(ranker)
 
+    def hold(self, rankers: dict[int, Ranker]) -> None:
+        """Have these rankers at hand for experiments, by number, and no others."""
+        self.held = {number: self.scoring_by(ranker) for number, ranker in rankers.items()}
+
     def over(self, state: State) -> Recommender:
         """A read side of another state with the models of this one."""
         other = Recommender(state, self.config)
+        other.hold({number: scoring.ranker for number, scoring in self.held.items()})
         if self.scoring is not self._fallback:
             other.use_ranker(self.ranker)
         if self.factors.factors is not None:
@@ -165,14 +173,17 @@ class Recommender:
 
     # ------------------------------------------------------------ the path
 
-    def recommend(self, query: Query, t_ms: int, request_id: str, impression: ImpressionName = "not_asked") -> Slate:
-        """The slate for one query at ``t_ms``.
+    def recommend(
+        self, query: Query, t_ms: int, request_id: str, impression: ImpressionName = "not_asked",
+        asked: Assigned = NOBODY,
+    ) -> Slate:  # fmt: skip
+        """The slate for one query at ``t_ms``, as the experiments of this visitor want it.
 
         ``impression`` "logged": the caller logs that it was shown, so arms are drawn and places tried out, by random
         numbers that depend on the request id alone.
         """
         draws = Draws(crc32(request_id.encode())) if impression == "logged" else None
-        ask = self.understand(query, t_ms, draws)
+        ask = self.understand(query, t_ms, draws, asked)
         self.retrieve(ask)
         self.begin_guard(ask)
         if draws is not None and ask.placement.explore.share > 0.0:
@@ -185,7 +196,7 @@ class Recommender:
                 slate = self.choose(ask, request_id, impression, caps=False, limits=NO_LIMITS)
         return slate
 
-    def understand(self, query: Query, t_ms: int, draws: Draws | None = None) -> Ask:
+    def understand(self, query: Query, t_ms: int, draws: Draws | None = None, asked: Assigned = NOBODY) -> Ask:
         """Names to dense ids; the interest at this moment; the strategy that answers."""
         self.content.catch_up(READ_AT_A_REQUEST)
         state = self.state
@@ -196,11 +207,12 @@ class Recommender:
             user, t_ms // 1000, context, hour=hour, device=device, region=region,
             personalized=query.personalization and state.people.may_profile(user),
         )  # fmt: skip
-        choice = self.policy.choose(query.placement, interest, draws)
+        choice = self.policy.choose(query.placement, interest, draws, asked)
         placement = choice.strategy.placement
         return Ask(
             query, placement, query.n or placement.n, t_ms, context, interest, self.rules.at(query.placement, t_ms),
-            choice.strategy.scoring or self.scoring, choice, draws,
+            self.held.get(asked.ranker or 0) or choice.strategy.scoring or self.scoring, choice, draws,
+            variants=asked.variants,
         )  # fmt: skip
 
     def retrieve(self, ask: Ask) -> None:
@@ -404,6 +416,7 @@ class Recommender:
             session_events=ask.interest.n_session,
             arm=ask.choice.strategy.arm,
             arm_propensity=ask.choice.propensity,
+            variants=ask.variants,
             impression=impression,
             versions={"ranker": scoring.ranker.name, "policy": ask.choice.strategy.version},
             missing_ids=[item_id for item_id, item in zip(query.items, ask.context, strict=True) if item < 0],

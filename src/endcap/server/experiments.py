@@ -201,7 +201,13 @@ async def follow(service: Service, directory: Path) -> None:
 def use(service: Service, experiments: Iterable[Experiment]) -> None:
     """Let these be the experiments of this server. Raises when one does not fit its settings, and changes nothing."""
     prepared = Experiments(experiments, service.config.placements)
-    service.engine.experiments = prepared
+    engine = service.engine
+    running = [variant for one in prepared.all() if one.running for variant in one.variants.values()]
+    numbers = {variant.ranker for variant in running if variant.ranker}
+    if numbers:
+        models = ModelStore(directory_of(service))
+        engine.recommender.hold({number: models.ranker(number, engine.columns) for number in numbers})
+    engine.experiments = prepared
     service.meters.watch(one for one in prepared.all() if one.running)
 
 
