@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-all check format bench figures quality docs clean
+.PHONY: help demo test test-all check format bench figures quality simulate docs clean
 
 help:
 	@echo "make demo      install Endcap into $(VENV) and open the demo shop"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench     every benchmark part, one after the other (QUICK=1 for the short form)"
 	@echo "make figures   run the benchmark and write its figures into README.md"
 	@echo "make quality   recommendation quality on the development data (LIMIT=2000 for fewer queries)"
+	@echo "make simulate  every scenario of the simulator: the tables and pictures of docs/feedback.md"
 	@echo "make docs      build the documentation site into site/"
 	@echo "make clean     remove what the targets above made, except your data"
 
@@ -47,6 +48,9 @@ figures: $(VENV)/.installed
 
 quality: $(VENV)/.installed
 	$(BIN)/python benchmarks/quality.py $(if $(LIMIT),--limit $(LIMIT))
+
+simulate: $(VENV)/.installed
+	$(BIN)/python benchmarks/simulate.py
 
 docs: $(VENV)/.docs
 	$(BIN)/python tools/make_docs.py

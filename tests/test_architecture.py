@@ -28,8 +28,9 @@ FLOORS: dict[int, frozenset[str]] = {
     7: frozenset({"engine"}),
     8: frozenset({"learning", "evaluation"}),
     9: frozenset({"server"}),
-    10: frozenset({"demo", "bench", "simulator"}),
-    11: frozenset({"cli"}),
+    10: frozenset({"demo", "bench"}),
+    11: frozenset({"simulator"}),
+    12: frozenset({"cli"}),
 }  # fmt: skip
 FLOOR = {unit: floor for floor, units in FLOORS.items() for unit in units}
 PUBLIC = "endcap"  # the package itself: the public surface, which names things of every floor, lazily

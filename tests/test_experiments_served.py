@@ -21,7 +21,7 @@ from endcap.server.meters import Meters
 from endcap.server.service import Service
 from endcap.stores.experiments import FILE, ExperimentStore
 from endcap.types import Impression, Interaction, Shown, Slate
-from served import Served, error_of, serving
+from served import Served, error_of, serving, view
 from test_cli import Run, run  # noqa: F401  # a fixture
 from test_experiments import experiment
 from test_scoreboard import Deed, outcomes, slots_of
@@ -305,8 +305,8 @@ def test_what_the_log_says_of_variants_is_in_the_results_and_in_a_snapshot(tmp_p
     """Impressions and clicks through the log; a login joins two visitors; the next start knows it all."""
 
     def shown(anon: str) -> Impression:
-        return Impression(
-            event_id=f"imp:{anon}", request_id=anon, ts=NOW, anon_id=anon, items=(Shown("i", 0),),
+        return Impression.of(
+            event_id=f"imp:{anon}", request_id=anon, ts=NOW, anon_id=anon, shown=(Shown("i", 0),),
             variants={"spread": "now"},
         )  # fmt: skip
 

@@ -54,22 +54,31 @@ def running(n_items: int, n_events: int) -> Iterator[Served]:
     """Start the server on an empty data directory, wait until it is ready, stop it at the end."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="endcap-bench-") as folder:
-        output = Path(folder) / "server.log"
         command = [sys.executable, "-m", "endcap.bench.served", folder, str(port), str(n_items), str(n_events)]
-        with output.open("wb") as sink:
-            process = subprocess.Popen(
-                command, stdout=sink, stderr=subprocess.STDOUT, env={**os.environ, "ENDCAP_BENCH": "1"}
-            )
+        with started(command, port, Path(folder) / "server.log", {"ENDCAP_BENCH": "1"}) as pid:
+            yield Served(HOST, port, pid, n_items, users_of(n_events))
+
+
+@contextmanager
+def started(command: list[str], port: int, output: Path, environ: dict[str, str] | None = None) -> Iterator[int]:
+    """Run ``command``, which serves on ``port``; gives its process id once it is ready, and stops it at the end.
+
+    What it says goes to ``output``. Raises ``EndcapError`` with its last words when it does not get ready.
+    """
+    with output.open("wb") as sink:
+        process = subprocess.Popen(
+            command, stdout=sink, stderr=subprocess.STDOUT, env={**os.environ, **(environ or {})}
+        )
+    try:
+        wait_ready(process, f"http://{HOST}:{port}/readyz", output)
+        yield process.pid
+    finally:
+        process.terminate()
         try:
-            wait_ready(process, f"http://{HOST}:{port}/readyz", output)
-            yield Served(HOST, port, process.pid, n_items, users_of(n_events))
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def users_of(n_events: int) -> int:
@@ -87,7 +96,7 @@ def wait_ready(process: subprocess.Popen[bytes], url: str, output: Path) -> None
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
     state = f"ended with status {process.returncode}" if process.poll() is not None else "was not ready in time"
-    raise EndcapError(f"the bench server {state}:\n{output.read_text('utf-8', 'replace')[-2000:]}")
+    raise EndcapError(f"the server {state}:\n{output.read_text('utf-8', 'replace')[-2000:]}")
 
 
 def serve(directory: Path, port: int, n_items: int, n_events: int) -> None:
