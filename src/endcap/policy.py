@@ -142,7 +142,7 @@ class Policy:
         chances: list[float] = self._state.bandit.probabilities(
             [labels.get(strategy.label) for strategy in self._strategies[name]],
             interest.hour, interest.device, interest.region, WARMTH_CODE[interest.warmth], interest.n_session,
-            explore.arm_floor, explore.share if explore.protected else 1.0,
+            explore.arm_floor, explore.arm_cap,
         ).tolist()  # fmt: skip
         return chances
 
@@ -152,10 +152,12 @@ def check_placement(name: str, placement: PlacementConfig) -> None:
     if placement.weights and placement.ranker != "linear":
         raise ConfigError(f'placement {name!r} sets weights, which only the linear ranker has; set ranker = "linear"')
     explore = placement.explore
-    if not 0.0 <= explore.share <= 0.5 or not 0.0 <= explore.arm_floor <= 0.5 or explore.new_items < 0:
+    shares = (explore.share <= 0.5, explore.arm_floor <= 0.5, explore.arm_cap <= 1.0, explore.share >= 0.0)
+    if not all(shares) or explore.arm_floor < 0.0 or explore.arm_cap < 0.0 or explore.new_items < 0:
         raise ConfigError(
-            f"placement {name!r} explores with share {explore.share}, arm_floor {explore.arm_floor} and new_items "
-            f"{explore.new_items}; expected shares from 0 to 0.5 and a count of 0 or more"
+            f"placement {name!r} explores with share {explore.share}, arm_floor {explore.arm_floor}, arm_cap "
+            f"{explore.arm_cap} and new_items {explore.new_items}; expected share and arm_floor from 0 to 0.5, arm_cap "
+            "from 0 to 1 and a count of 0 or more"
         )
     limits = placement.limits
     shares = (limits.head_share, limits.novel_share, limits.item_share)

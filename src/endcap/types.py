@@ -178,7 +178,7 @@ class Impression(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
     warmth: str = ""  # cold, warm or hot at that moment
     session_events: int = 0  # items of the running session, as far as they are remembered
     context: Context | None = None
-    context_hash: str = ""  # equal for equal context, placement, arm settings and warmth
+    context_hash: str = ""  # equal for equal context, placement, arm settings, warmth and named items
 
     @classmethod
     def of(cls, shown: Sequence[Shown], **facts: Any) -> Impression:

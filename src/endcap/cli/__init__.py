@@ -50,11 +50,8 @@ app.command("config")(settings.config)
 app.command("doctor")(checks.doctor)
 app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
-<<<<<<< HEAD
 app.command("counterfactual")(counterfactual.counterfactual)
-=======
 app.command("simulate")(simulate.simulate)
->>>>>>> simulator
 app.command("train")(models.train)
 app.add_typer(models.app, name="models")
 app.add_typer(experiments.app, name="experiments")
