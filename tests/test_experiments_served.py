@@ -335,10 +335,10 @@ def test_what_the_log_says_of_variants_is_in_the_results_and_in_a_snapshot(tmp_p
 def test_an_experiment_decides_what_visitors_see_and_tells_what_came_of_it(tmp_path: Path) -> None:
     """From the start over HTTP to slates that differ, clicks that name them, and results per variant."""
     with serving(tmp_path) as shop:
-        items = [{"item_id": f"i{k}", "categories": [["A" if k % 2 else "B"]]} for k in range(30)]
+        items = [{"item_id": f"i{k}", "brand": "A" if k % 2 else "B"} for k in range(30)]
         assert shop.client.post("/v1/items", json=items).status_code == 200
         shop.send(*(view(f"crowd{k % 9}", f"i{(k * 7) % 30}") for k in range(120)))
-        only_b = {"filter": {"eq": {"category": "B"}}, "n": 3}
+        only_b = {"filter": {"eq": {"brand": "B"}}, "n": 3}
         body = BODY | {"name": "half", "placement": "home",
                        "variants": {"now": {"weight": 0.5}, "b": {"weight": 0.5, "settings": only_b}}}  # fmt: skip
         assert shop.client.post("/v1/experiments", json=body).status_code == 200

@@ -152,8 +152,8 @@ def check_placement(name: str, placement: PlacementConfig) -> None:
     if placement.weights and placement.ranker != "linear":
         raise ConfigError(f'placement {name!r} sets weights, which only the linear ranker has; set ranker = "linear"')
     explore = placement.explore
-    shares = (explore.share <= 0.5, explore.arm_floor <= 0.5, explore.arm_cap <= 1.0, explore.share >= 0.0)
-    if not all(shares) or explore.arm_floor < 0.0 or explore.arm_cap < 0.0 or explore.new_items < 0:
+    bounded = (explore.share <= 0.5, explore.arm_floor <= 0.5, explore.arm_cap <= 1.0, explore.share >= 0.0)
+    if not all(bounded) or explore.arm_floor < 0.0 or explore.arm_cap < 0.0 or explore.new_items < 0:
         raise ConfigError(
             f"placement {name!r} explores with share {explore.share}, arm_floor {explore.arm_floor}, arm_cap "
             f"{explore.arm_cap} and new_items {explore.new_items}; expected share and arm_floor from 0 to 0.5, arm_cap "
