@@ -99,14 +99,14 @@ def streams(draw: st.DrawFn, min_size: int = 1, max_size: int = 60) -> list[Even
         else:
             shown = draw(st.lists(st.sampled_from(ITEM_IDS), min_size=1, max_size=4, unique=True))
             events.append(
-                Impression(
+                Impression.of(
                     event_id=f"e{number}",
                     request_id=f"r{number}",
                     ts=now,
                     received_at=now,
                     anon_id=draw(st.sampled_from(ANON_IDS)),
                     placement=draw(st.sampled_from(["home", "product"])),
-                    items=tuple(
+                    shown=tuple(
                         Shown(
                             item_id, place, draw(st.sampled_from([1.0, 0.25])), draw(st.sampled_from([place, -1])), 0.5
                         )

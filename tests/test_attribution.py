@@ -65,9 +65,7 @@ class Oracle:
 
     def take(self, event: Event) -> None:
         if isinstance(event, Impression):
-            slate = Slate(
-                event.request_id, event.ts // 1000, event.user_id, event.placement, [s.item_id for s in event.items]
-            )
+            slate = Slate(event.request_id, event.ts // 1000, event.user_id, event.placement, list(event.items))
             self.slates.append(slate)
             self.placements.add(event.placement)
             self.tally["slates"] += 1
@@ -120,10 +118,10 @@ def stream(seed: int, size: int) -> list[Event]:
         if rng.random() < 0.4:
             chosen = rng.permutation(8)[: rng.integers(1, 5)]
             events.append(
-                Impression(
+                Impression.of(
                     event_id=f"imp:{number}", request_id=requests[number], ts=now, received_at=now, user_id=user,
                     placement=["home", "cart"][rng.integers(0, 2)],
-                    items=tuple(Shown(f"i{k}", at, 0.9, at, float(k)) for at, k in enumerate(chosen)),
+                    shown=tuple(Shown(f"i{k}", at, 0.9, at, float(k)) for at, k in enumerate(chosen)),
                 )
             )  # fmt: skip
             continue
@@ -203,8 +201,8 @@ def test_full_rings_forget_the_oldest_slates_and_join_the_newest() -> None:
     state = State(Config(feedback=FeedbackConfig(slates=LEAST_SLATES)))
     n = LEAST_SLATES + 3_000
     shown = [
-        Impression(event_id=f"imp:{k}", request_id=f"r{k}", ts=START_MS, received_at=START_MS, user_id=f"u{k}",
-                   items=(Shown("a", 0), Shown(f"b{k % 7}", 1)))
+        Impression.of(event_id=f"imp:{k}", request_id=f"r{k}", ts=START_MS, received_at=START_MS, user_id=f"u{k}",
+                   shown=(Shown("a", 0), Shown(f"b{k % 7}", 1)))
         for k in range(n)
     ]  # fmt: skip
     clicks = [
@@ -224,8 +222,8 @@ def test_full_rings_forget_the_oldest_slates_and_join_the_newest() -> None:
 def test_a_guest_who_logs_in_keeps_the_slates_seen_before() -> None:
     state = State(Config())
     events: list[Event] = [
-        Impression(event_id="imp:1", request_id="r1", ts=START_MS, received_at=START_MS, anon_id="guest",
-                   items=(Shown("a", 0),)),
+        Impression.of(event_id="imp:1", request_id="r1", ts=START_MS, received_at=START_MS, anon_id="guest",
+                   shown=(Shown("a", 0),)),
         Interaction(type="view", event_id="e1", ts=START_MS + 1_000, received_at=START_MS + 1_000, anon_id="guest",
                     user_id="ann", item_id="z"),
         Interaction(type="click", event_id="e2", ts=START_MS + 5_000, received_at=START_MS + 5_000, user_id="ann",

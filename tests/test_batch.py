@@ -138,7 +138,9 @@ def test_a_price_beyond_float32_does_not_disturb() -> None:
 
 def test_an_impression_is_one_row_per_shown_item() -> None:
     shown = tuple(Shown(f"i{k}", k) for k in range(3))
-    batch = Intake().rows(Impression(event_id="e", request_id="r", ts=START_MS, user_id="ann", items=shown), view("i2"))
+    batch = Intake().rows(
+        Impression.of(event_id="e", request_id="r", ts=START_MS, user_id="ann", shown=shown), view("i2")
+    )
     assert batch.offset.tolist() == [1, 1, 1, 2]
     assert batch.item.tolist() == [0, 1, 2, 2]
     assert [ACTIONS[a] for a in batch.action] == ["impression"] * 3 + ["view"]
@@ -207,9 +209,9 @@ def test_cutting_the_stream_changes_no_row(events: list[Event], cut: int) -> Non
 
 def test_a_slate_becomes_rows_and_one_entry_and_an_event_names_its_request() -> None:
     intake = Intake()
-    slate = Impression(
+    slate = Impression.of(
         event_id="imp:r1", request_id="r1", ts=START_MS, user_id="ann", placement="home", arm="bold",
-        arm_propensity=0.25, items=(Shown("i1", 0, 0.5, 1, 2.0), Shown("i2", 1)), warmth="hot", session_events=3,
+        arm_propensity=0.25, shown=(Shown("i1", 0, 0.5, 1, 2.0), Shown("i2", 1)), warmth="hot", session_events=3,
         variants={"b": "x", "a": "y"},
     )  # fmt: skip
     batch = intake.rows(view("i9"), slate, view("i1", request_id="r1"))

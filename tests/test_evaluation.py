@@ -200,7 +200,7 @@ class Recorder:
         self.columns = recommender.rows.columns
         self.times.append(t_ms)
         self.answers.append(relevant)
-        user = recommender.user_of(query)
+        user = recommender.state.user_of(query)
         assert user < 0 or int(recommender.state.cleaner.last_s[user]) * 1000 <= t_ms
 
     def fit(self) -> LinearRanker:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
 
 from endcap.config import Config, ExploreConfig, FeedbackConfig, PlacementConfig, shop_placements
+from endcap.stores.sqlite import SqliteLog
 from served import Served, error_of, serving, view
 
 ARMS = {"near": {"sources": ["covisit", "session_knn", "popular"]}, "popular": {"sources": ["popular"]}}
@@ -71,7 +74,7 @@ def test_a_slate_is_logged_and_its_click_and_purchase_are_joined(served: Served)
     assert shown["arm"] == slate["arm"]
     assert shown["versions"]["policy"] == slate["versions"]["policy"]
     assert shown["context_hash"]
-    assert [one[0] for one in shown["items"]] == [item["item_id"] for item in slate["items"]]
+    assert shown["items"] == [item["item_id"] for item in slate["items"]]
 
 
 def test_opting_out_is_possible_and_said(served: Served) -> None:
@@ -163,6 +166,20 @@ def test_a_slate_that_waits_for_the_log_is_in_it_when_it_arrives(tmp_path_factor
             slate = careful.slate(anon_id=f"a{k}")
             assert slate["impression"] == "logged"
             assert story(careful, slate["request_id"])["request_id"] == slate["request_id"]
+
+
+def test_slates_that_linger_are_logged_by_a_stop_and_by_themselves(tmp_path: Path) -> None:
+    with serving(tmp_path, config=config()) as stopped:
+        stopped.send(*(view(f"crowd{k % 5}", f"i{k % 9}") for k in range(40)))
+        alone = stopped.slate(anon_id="a")["request_id"]
+        deadline = time.monotonic() + 10
+        while stopped.client.get(f"/v1/requests/{alone}").status_code == 404:
+            assert time.monotonic() < deadline, "an impression waits for ever"
+            time.sleep(0.002)
+        ids = [stopped.slate(anon_id=f"a{k}")["request_id"] for k in range(100)]
+    log = SqliteLog(tmp_path / "endcap.db")
+    assert all(log.find(f"imp:{request_id}") is not None for request_id in ids)
+    log.close()
 
 
 def test_the_arm_of_the_config_that_cannot_be_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -157,6 +157,7 @@ BODIES: dict[str, Any] = {
     "PUT /v1/items/{id}": {"title": "t"},
     "PATCH /v1/items/{id}": {"title": "t"},
     "PUT /v1/users/{id}": {},
+    "POST /v1/experiments": {"name": "x", "placement": "home", "variants": {n: {"weight": 0.5} for n in "ab"}},
 }
 
 

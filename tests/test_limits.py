@@ -43,8 +43,8 @@ def test_an_item_that_is_shown_too_much_rests(tmp_path: Path) -> None:
     with shop(tmp_path, limits=LimitsConfig(item_share=0.2)) as engine:
         assert "i0" in ids(engine)
         engine.observe([
-            Impression(event_id=f"imp:{k}", request_id=f"r{k}", ts=START_MS, received_at=START_MS, user_id=f"u{k % 9}",
-                       items=(Shown("i0", 0), Shown(f"i{10 + k % 30}", 1)))
+            Impression.of(event_id=f"imp:{k}", request_id=f"r{k}", ts=START_MS, user_id=f"u{k % 9}",
+                          shown=(Shown("i0", 0), Shown(f"i{10 + k % 30}", 1)))
             for k in range(400)
         ])  # fmt: skip
         shown = ids(engine)
@@ -91,8 +91,8 @@ def test_scarce_stock_is_shared_out_by_lot(tmp_path: Path) -> None:
     assert abs((keep[0] & keep[2]).mean() - 0.25) < 0.04
     with shop(tmp_path, limits=LimitsConfig(impressions_per_unit=1)) as engine:
         engine.observe([
-            Impression(event_id=f"imp:{k}", request_id=f"r{k}", ts=START_MS, received_at=START_MS, user_id=f"u{k % 9}",
-                       items=(Shown("i3", 0),))
+            Impression.of(event_id=f"imp:{k}", request_id=f"r{k}", ts=START_MS, user_id=f"u{k % 9}",
+                          shown=(Shown("i3", 0),))
             for k in range(400)
         ])  # fmt: skip
         lucky = sum("i3" in ids(engine, f"u{k}") for k in range(5, N_SHOPPERS))

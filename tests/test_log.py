@@ -52,7 +52,7 @@ ONE_OF_EACH: list[Event] = [
         type="purchase", event_id="a", ts=1, user_id="ü\x00\n", item_id="'; DROP TABLE events; --", price=1.25,
         context=Context(region="北京"), props={"deep": {"x": [1, None, "y"]}},
     ),
-    Impression(event_id="b", request_id="r", ts=2, user_id="ann", items=(Shown("i", 0, 0.5),), versions={"m": "1"}),
+    Impression.of(event_id="b", request_id="r", ts=2, user_id="ann", shown=(Shown("i", 0, 0.5),), versions={"m": "1"}),
     ItemChange(event_id="c", item_id="i", ts=3, item=Item(item_id="i", title="Tea", categories=[["a", "b"]])),
     ItemChange(event_id="d", item_id="i", ts=4),
     UserChange(event_id="e", user_id="ann", ts=5, user=User(user_id="ann", anon_ids=["x"], traits={"vip": True})),

@@ -22,6 +22,10 @@ OPERATIONS = {
     for method, operation in methods.items()
 }
 
+EXPERIMENT: dict[str, Any] = {
+    "name": "made", "placement": "cart", "share": 0.3, "variants": {"a": {"weight": 0.5}, "b": {"weight": 0.5}},
+}  # fmt: skip
+
 
 def references(tree: Any) -> Iterator[str]:
     """Every ``$ref`` in a tree."""
@@ -100,6 +104,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("openapi")) as running:
         running.client.put("/v1/items/lamp", json={"title": "Lamp", "categories": [["Home", "Light"]], "price": 3})
         running.send(view("a", "lamp"), {"type": "view", "user_id": "u", "item_id": "lamp"})
+        running.client.post("/v1/experiments", json=EXPERIMENT | {"name": "lamp", "placement": "home"})
         running.send({"type": "gaze", "anon_id": "a", "item_id": "lamp"})
         REQUESTS.append(running.slate(anon_id="a")["request_id"])
         running.send(view("a", "lamp"))  # acknowledged behind the slate
@@ -130,6 +135,8 @@ def test_answers_are_what_the_document_says(served: Served, name: str) -> None:
     ("PUT /v1/items/{id}", {"title": "t"}),
     ("PATCH /v1/items/{id}", {"title": "t"}),
     ("PUT /v1/users/{id}", {"traits": {"a": 1}}),
+    ("POST /v1/experiments", EXPERIMENT),
+    ("POST /v1/experiments/{id}/stop", {"reason": "enough"}),
 ])  # fmt: skip
 def test_answers_to_bodies_are_what_the_document_says(served: Served, name: str, body: Any) -> None:
     method, path = name.split()

@@ -183,6 +183,21 @@ def damaged(path: Path, what: str) -> ArtifactError:
     return ArtifactError(f"{path} cannot be used: {what}; delete it, it is made anew from the log")
 
 
+def replace_file(path: Path, data: bytes) -> None:
+    """Write or replace a small file, atomically and durably. ``OSError`` when that fails: the old file is whole."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
 def sync_directory(directory: Path) -> None:
     """Make renames and deletions in ``directory`` durable."""
     fd = os.open(directory, os.O_RDONLY)

@@ -160,9 +160,10 @@ class ExploreConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How much a placement may try out, only on slates that are logged as shown."""
 
     share: float = 0.0  # most of a slate's places, on average, that trying out may change; 0 = never
-    protected: bool = True  # the first place is never touched, and arms other than the best get at most ``share``
+    protected: bool = True  # the first place is never touched
     new_items: int = 50  # an item shown less often than this is new: half of ``share`` goes to new ones; 0 = only swaps
     arm_floor: float = 0.01  # least probability of an arm
+    arm_cap: float = 1.0  # most that arms other than the likeliest best get together; small where revenue hangs on it
 
 
 class LimitsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

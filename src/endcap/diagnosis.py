@@ -76,7 +76,7 @@ def of_the_shopper(recommender: Recommender, ask: Ask) -> Iterator[Finding]:
             remedy="send user_id or anon_id, the same as in events",
         )
         return
-    user = recommender.user_of(query)
+    user = recommender.state.user_of(query)
     who = query.user_id or query.anon_id
     if not query.personalization or not state.people.may_profile(user):
         yield Finding(

@@ -25,6 +25,7 @@ from endcap.config import Config
 from endcap.diagnosis import Finding, findings
 from endcap.errors import NotFound, Overloaded, StoreError
 from endcap.events.writer import Group, Schedule, Writer, at_once
+from endcap.feedback.experiments import Experiments, unit_of
 from endcap.feedback.impressions import impression_of
 from endcap.models.content import ContentModel, unfitted
 from endcap.models.factors import Factors
@@ -95,6 +96,7 @@ class Engine:
         self._snapshots = snapshots
         self._lock = threading.RLock()
         self._schedule = at_once  # where folds run
+        self.experiments = Experiments((), config.placements)  # what runs now; replaced whole
         self._snapshot_thread: threading.Thread | None = None
         self._new_state = new_state
         self.state, self.recovered = self._recover(progress)
@@ -291,7 +293,9 @@ class Engine:
     def recommend(self, query: Query, impression: ImpressionName = "not_asked") -> Slate:
         """The answer to one query. Reads state, never writes (law L3); tries nothing out, because nobody logs it."""
         with self._lock:
-            return self._recommender.recommend(query, query.ts or self.runtime.now(), self.runtime.new_id(), impression)
+            asked = self.experiments.assign(query.placement, unit_of(query))
+            t_ms, request_id = query.ts or self.runtime.now(), self.runtime.new_id()
+            return self._recommender.recommend(query, t_ms, request_id, impression, asked)
 
     def serve(self, query: Query, answer: Answer | None = None) -> Slate:
         """``recommend``, and the impression is observed: the arrow from the slate back to the log.
@@ -311,7 +315,7 @@ class Engine:
 
     def may_log(self, query: Query) -> ImpressionName:
         """Whether a slate for this query is to be logged as shown: machines are not shoppers."""
-        is_bot = self.state.cleaner.is_bot(self._recommender.user_of(query), (query.ts or self.runtime.now()) // 1000)
+        is_bot = self.state.cleaner.is_bot(self.state.user_of(query), (query.ts or self.runtime.now()) // 1000)
         return "bot" if is_bot else "logged"
 
     def scores(self, query: Query, item_ids: Sequence[str]) -> dict[str, float]:

@@ -17,12 +17,14 @@ import msgspec
 from endcap.batches import WARMTH_CODE
 from endcap.config import Config, PlacementConfig, overridden
 from endcap.errors import ConfigError, InvalidInput
+from endcap.feedback.experiments import NOBODY, Assigned
 from endcap.protocols import Ranker
 from endcap.slate.explore import Draws
 from endcap.slate.reasons import Reasons
 from endcap.state import State
 from endcap.types import Interest
 
+MAX_VARIED = 256
 SOURCES = (
     "history",
     "covisit",
@@ -72,6 +74,7 @@ class Policy:
         self._state = state
         self._placements = config.placements
         self._scoring_of = scoring_of
+        self._varied: dict[int, Strategy] = {}  # by identity of the settings
         self._strategies = {name: self._strategies_of(name, one) for name, one in config.placements.items()}
 
     def _strategies_of(self, name: str, placement: PlacementConfig) -> list[Strategy]:
@@ -90,6 +93,15 @@ class Policy:
         version = blake2b(msgspec.json.encode(placement), digest_size=4).hexdigest()
         return Strategy(arm, f"arm:{name}/{arm}", placement, self._scoring_of(placement), version)
 
+    def varied(self, name: str, placement: PlacementConfig) -> Strategy:
+        """The strategy of a variant. The experiments' settings are few and live as long as they run."""
+        found = self._varied.get(id(placement))
+        if found is None or found.placement is not placement:
+            if len(self._varied) >= MAX_VARIED:
+                self._varied.clear()
+            found = self._varied[id(placement)] = self.strategy(name, "", placement)
+        return found
+
     def settings(self) -> list[PlacementConfig]:
         """The settings of every strategy."""
         return [one.placement for several in self._strategies.values() for one in several]
@@ -103,9 +115,14 @@ class Policy:
             raise InvalidInput(f"no placement {name[:80]!r}{hint}", field="placement")
         return found
 
-    def choose(self, name: str, interest: Interest, draws: Draws | None) -> Choice:
-        """The strategy for a placement at a moment; ``draws`` None: the likeliest one."""
+    def choose(self, name: str, interest: Interest, draws: Draws | None, asked: Assigned = NOBODY) -> Choice:
+        """The strategy for a placement at a moment; ``draws`` None: the likeliest one.
+
+        A variant of an experiment that changes settings is one strategy, without arms.
+        """
         self.placement(name)
+        if asked.placement is not None:
+            return Choice(self.varied(name, asked.placement))
         strategies = self._strategies[name]
         if len(strategies) == 1:
             return Choice(strategies[0])
@@ -125,7 +142,7 @@ class Policy:
         chances: list[float] = self._state.bandit.probabilities(
             [labels.get(strategy.label) for strategy in self._strategies[name]],
             interest.hour, interest.device, interest.region, WARMTH_CODE[interest.warmth], interest.n_session,
-            explore.arm_floor, explore.share if explore.protected else 1.0,
+            explore.arm_floor, explore.arm_cap,
         ).tolist()  # fmt: skip
         return chances
 
@@ -135,10 +152,12 @@ def check_placement(name: str, placement: PlacementConfig) -> None:
     if placement.weights and placement.ranker != "linear":
         raise ConfigError(f'placement {name!r} sets weights, which only the linear ranker has; set ranker = "linear"')
     explore = placement.explore
-    if not 0.0 <= explore.share <= 0.5 or not 0.0 <= explore.arm_floor <= 0.5 or explore.new_items < 0:
+    bounded = (explore.share <= 0.5, explore.arm_floor <= 0.5, explore.arm_cap <= 1.0, explore.share >= 0.0)
+    if not all(bounded) or explore.arm_floor < 0.0 or explore.arm_cap < 0.0 or explore.new_items < 0:
         raise ConfigError(
-            f"placement {name!r} explores with share {explore.share}, arm_floor {explore.arm_floor} and new_items "
-            f"{explore.new_items}; expected shares from 0 to 0.5 and a count of 0 or more"
+            f"placement {name!r} explores with share {explore.share}, arm_floor {explore.arm_floor}, arm_cap "
+            f"{explore.arm_cap} and new_items {explore.new_items}; expected share and arm_floor from 0 to 0.5, arm_cap "
+            "from 0 to 1 and a count of 0 or more"
         )
     limits = placement.limits
     shares = (limits.head_share, limits.novel_share, limits.item_share)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from zlib import crc32
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from endcap.config import Config, LimitsConfig, PlacementConfig
 from endcap.errors import NotFound
 from endcap.features.likeness import Likeness
 from endcap.features.rows import EVERY, Rows
+from endcap.feedback.experiments import NOBODY, Assigned
 from endcap.interest.interest import InterestReader
 from endcap.models.content import ContentSource
 from endcap.models.factors import FactorsSource
@@ -27,7 +29,6 @@ from endcap.models.item_item import BoughtTogetherSource, CovisitSource
 from endcap.models.linear import DEFAULT_TERMS, LinearRanker, Term
 from endcap.models.popular import PopularSource, TrendingSource
 from endcap.policy import SOURCES, Choice, Policy, Scoring
-from endcap.preprocess.batch import request_hash
 from endcap.protocols import Ranker, Source
 from endcap.slate.compose import Composer
 from endcap.slate.explore import Draws, Explored, Plan, explore, plan
@@ -39,7 +40,6 @@ from endcap.slate.reasons import MOST, Reasons
 from endcap.slate.rules import ActiveRules, Rules
 from endcap.state import State
 from endcap.types import (
-    DEVICE_CODE,
     F4,
     I4,
     U1,
@@ -55,7 +55,6 @@ from endcap.types import (
     UserNeighbour,
 )
 
-HOUR_MS = 3_600_000
 NO_LIMITS = LimitsConfig()
 NO_ITEMS: I4 = np.zeros(0, np.int32)
 BARELY: F4 = np.full(1, 1e-6, np.float32)  # the score of a candidate that no source stands behind
@@ -81,6 +80,7 @@ class Ask:
     choice: Choice
     draws: Draws | None = None  # None: nothing is tried out
     plan: Plan | None = None
+    variants: dict[str, str] = field(default_factory=dict)  # experiments that this slate is part of
     degraded: list[str] = field(default_factory=list)
 
 
@@ -119,6 +119,7 @@ class Recommender:
         families = self.rows.families(DEFAULT_TERMS)
         self._fallback = self.scoring_by(LinearRanker(self.rows.columns_of(families)), families)
         self.scoring = self._fallback
+        self.held: dict[int, Scoring] = {}  # rankers of experiments, by number
         self._source_names: dict[int, list[str]] = {}
         self.policy = Policy(config, state, lambda one: self.weighted(one) if one.ranker == "linear" else None)
         for placement in self.policy.settings():
@@ -136,9 +137,14 @@ class Recommender:
         """Score with another ranker from the next query on; None = the fixed weights."""
         self.scoring = self._fallback if ranker is None else self.scoring_by(ranker)
 
+    def hold(self, rankers: dict[int, Ranker]) -> None:
+        """Have these rankers at hand for experiments, by number, and no others."""
+        self.held = {number: self.scoring_by(ranker) for number, ranker in rankers.items()}
+
     def over(self, state: State) -> Recommender:
         """A read side of another state with the models of this one."""
         other = Recommender(state, self.config)
+        other.hold({number: scoring.ranker for number, scoring in self.held.items()})
         if self.scoring is not self._fallback:
             other.use_ranker(self.ranker)
         if self.factors.factors is not None:
@@ -167,14 +173,17 @@ class Recommender:
 
     # ------------------------------------------------------------ the path
 
-    def recommend(self, query: Query, t_ms: int, request_id: str, impression: ImpressionName = "not_asked") -> Slate:
-        """The slate for one query at ``t_ms``.
+    def recommend(
+        self, query: Query, t_ms: int, request_id: str, impression: ImpressionName = "not_asked",
+        asked: Assigned = NOBODY,
+    ) -> Slate:  # fmt: skip
+        """The slate for one query at ``t_ms``, as the experiments of this visitor want it.
 
         ``impression`` "logged": the caller logs that it was shown, so arms are drawn and places tried out, by random
         numbers that depend on the request id alone.
         """
-        draws = Draws(request_hash(request_id)) if impression == "logged" else None
-        ask = self.understand(query, t_ms, draws)
+        draws = Draws(crc32(request_id.encode())) if impression == "logged" else None
+        ask = self.understand(query, t_ms, draws, asked)
         self.retrieve(ask)
         self.begin_guard(ask)
         if draws is not None and ask.placement.explore.share > 0.0:
@@ -187,22 +196,23 @@ class Recommender:
                 slate = self.choose(ask, request_id, impression, caps=False, limits=NO_LIMITS)
         return slate
 
-    def understand(self, query: Query, t_ms: int, draws: Draws | None = None) -> Ask:
+    def understand(self, query: Query, t_ms: int, draws: Draws | None = None, asked: Assigned = NOBODY) -> Ask:
         """Names to dense ids; the interest at this moment; the strategy that answers."""
         self.content.catch_up(READ_AT_A_REQUEST)
         state = self.state
-        user = self.user_of(query)
+        user = state.user_of(query)
         context = [state.items.get(item_id) for item_id in query.items]
-        hour, device, region = self.moment(query, t_ms)
+        hour, device, region = state.moment(query.context, t_ms)
         interest = self.interests.read(
             user, t_ms // 1000, context, hour=hour, device=device, region=region,
             personalized=query.personalization and state.people.may_profile(user),
         )  # fmt: skip
-        choice = self.policy.choose(query.placement, interest, draws)
+        choice = self.policy.choose(query.placement, interest, draws, asked)
         placement = choice.strategy.placement
         return Ask(
             query, placement, query.n or placement.n, t_ms, context, interest, self.rules.at(query.placement, t_ms),
-            choice.strategy.scoring or self.scoring, choice, draws,
+            self.held.get(asked.ranker or 0) or choice.strategy.scoring or self.scoring, choice, draws,
+            variants=asked.variants,
         )  # fmt: skip
 
     def retrieve(self, ask: Ask) -> None:
@@ -294,7 +304,15 @@ class Recommender:
         pinned = {item for _, item in pins}
         explored: Explored | None = None
         if ask.plan is not None and ask.draws is not None:
-            explored = explore(chosen, items, pinned, ask.placement.explore, ask.plan, ask.n, ask.draws)
+            explored = explore(
+                chosen,
+                items,
+                np.array([item for _, item in pins], np.int32),
+                ask.placement.explore,
+                ask.plan,
+                ask.n,
+                ask.draws,
+            )
             chosen = explored.rows
         return self.slate(ask, chosen, items, scores, rows, promoted, pinned, explored, request_id, impression)
 
@@ -382,7 +400,7 @@ class Recommender:
         if explored is None:
             placed = list(map(Placed, *told))
         else:
-            placed = list(map(Placed, *told, explored.propensity, map(explored.rank.get, range(len(placed_ids)))))
+            placed = list(map(Placed, *told, explored.propensity, explored.rank))
         if query.explain:
             placed = self.with_trace(placed, trace, scoring.ranker.terms)
         return Slate(
@@ -398,6 +416,7 @@ class Recommender:
             session_events=ask.interest.n_session,
             arm=ask.choice.strategy.arm,
             arm_propensity=ask.choice.propensity,
+            variants=ask.variants,
             impression=impression,
             versions={"ranker": scoring.ranker.name, "policy": ask.choice.strategy.version},
             missing_ids=[item_id for item_id, item in zip(query.items, ask.context, strict=True) if item < 0],
@@ -457,7 +476,7 @@ class Recommender:
     def view(self, query: Query, t_ms: int) -> InterestView:
         """The interest in words."""
         ask = self.understand(query, t_ms)
-        record = self.state.people.record(self.user_of(query))
+        record = self.state.people.record(self.state.user_of(query))
         consent: ConsentName = record.consent if record else "unknown"
         return self.interests.view(
             ask.interest, self.state.items.name, user_id=query.user_id, anon_id=query.anon_id, consent=consent,
@@ -472,28 +491,6 @@ class Recommender:
         users, similarity, shared = self.state.neighbours.similar_users(dense, n)
         named = ((self.state.users.name(u), s, k) for u, s, k in zip(users, similarity, shared, strict=True))
         return [UserNeighbour(name[1:], float(s), int(k)) for name, s, k in named if name.startswith("u")]
-
-    # ------------------------------------------------------------ names
-
-    def user_of(self, query: Query) -> int:
-        """Dense id of the shopper, -1 when nobody is known by these ids."""
-        state = self.state
-        if query.user_id is not None:
-            dense = state.users.get("u" + query.user_id)
-            if dense >= 0:
-                return dense
-        if query.anon_id is None:
-            return -1
-        return state.identity.resolve(state.users.get("a" + query.anon_id))
-
-    def moment(self, query: Query, t_ms: int) -> tuple[int, int, int]:
-        """Local hour, device code, region number (-1 = unknown)."""
-        context = query.context
-        if context is None:
-            return t_ms // HOUR_MS % 24, 0, -1
-        local = t_ms + (context.utc_offset_min or 0) * 60_000
-        region = self.state.regions.get(context.region) if context.region else -1
-        return local // HOUR_MS % 24, DEVICE_CODE.get(context.device or "", 0), region
 
 
 __all__ = ["SOURCES", "Reason", "Recommender"]

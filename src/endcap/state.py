@@ -25,6 +25,7 @@ from endcap.features.rhythm import Rhythm
 from endcap.feedback.attribution import OpenSlates
 from endcap.feedback.calibration import Calibration
 from endcap.feedback.positions import Positions
+from endcap.feedback.scoreboard import Scoreboard
 from endcap.models.bandit import Bandit
 from endcap.models.session_knn import SessionKnn
 from endcap.models.user_knn import UserKnn
@@ -34,8 +35,9 @@ from endcap.preprocess.identity import Identity
 from endcap.preprocess.ids import Ids
 from endcap.protocols import Feature
 from endcap.topn import RowMap
-from endcap.types import Arrays, ItemChange, Stored, UserChange
+from endcap.types import DEVICE_CODE, Arrays, Context, ItemChange, Query, Stored, UserChange
 
+HOUR_MS = 3_600_000
 SCHEMA = "endcap-state-4"  # raise when the meaning or layout of any array changes: old snapshots are then rebuilt
 
 
@@ -56,6 +58,7 @@ class State:
         self.covisit = Covisit(config.covisit)
         self.rhythm = Rhythm()
         self.exposure = Exposure()
+        self.scoreboard = Scoreboard(self.labels)
         self.met = RowMap()  # scratch that all sources share: they meet the same items, one after the other
         self.sessions = SessionKnn(config.session_knn, self.met)
         self.neighbours = UserKnn(config.user_knn, self.histories, self.met)
@@ -78,6 +81,7 @@ class State:
             "covisit": self.covisit,
             "rhythm": self.rhythm,
             "exposure": self.exposure,
+            "scoreboard": self.scoreboard,
             "sessions": self.sessions,
             "neighbours": self.neighbours,
             "slates": self.slates,
@@ -135,6 +139,7 @@ class State:
             self.positions.fold(outcomes, n_labels)
             self.calibration.fold(outcomes, n_labels)
             self.bandit.fold(outcomes, n_labels)
+            self.scoreboard.fold(outcomes)
 
     def _change(self, stored: Stored) -> None:
         event = stored.event
@@ -159,7 +164,28 @@ class State:
             self.neighbours.merge(link.anon, link.user)  # before the ring moves: it says where to look
             self.histories.merge(link.anon, link.user)
             self.exposure.merge(link.anon, link.user)
+            self.scoreboard.merge(link.anon, link.user)
             self.slates.merge(link.anon, link.user)
+
+    # ------------------------------------------------------------ names
+
+    def user_of(self, query: Query) -> int:
+        """Dense id of the shopper, -1 when nobody is known by these ids."""
+        if query.user_id is not None:
+            dense = self.users.get("u" + query.user_id)
+            if dense >= 0:
+                return dense
+        if query.anon_id is None:
+            return -1
+        return self.identity.resolve(self.users.get("a" + query.anon_id))
+
+    def moment(self, context: Context | None, t_ms: int) -> tuple[int, int, int]:
+        """Local hour, device code, region number (-1 = unknown)."""
+        if context is None:
+            return t_ms // HOUR_MS % 24, 0, -1
+        local = t_ms + (context.utc_offset_min or 0) * 60_000
+        region = self.regions.get(context.region) if context.region else -1
+        return local // HOUR_MS % 24, DEVICE_CODE.get(context.device or "", 0), region
 
     def anon_ids(self, user_id: str) -> list[str]:
         """The anonymous ids that turned out to be this user."""

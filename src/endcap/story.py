@@ -93,7 +93,7 @@ def story(state: State, log: SqliteLog, config: FeedbackConfig, request_id: str,
         )
     shown = found.event
     closes_at = shown.ts + round(config.window_h * 3_600_000)
-    on_slate = {one.item_id for one in shown.items}
+    on_slate = set(shown.items)
     events = [
         JoinedEvent(by="request_id", event=event)
         for event in log.naming(request_id, found.offset, MOST_EVENTS)
@@ -117,7 +117,7 @@ def story(state: State, log: SqliteLog, config: FeedbackConfig, request_id: str,
             item_id=one.item_id, position=one.position, propensity=one.propensity, rank=one.rank, score=one.score,
             deeds=deeds_of(credited[at]) if credited else deeds_in(events, one.item_id),
         )
-        for at, one in enumerate(shown.items)
+        for at, one in enumerate(shown.shown())
     ]  # fmt: skip
     return Story(
         request_id=request_id, impression=shown, items=items, events=events, closes_at=closes_at,

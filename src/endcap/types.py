@@ -13,6 +13,7 @@ state time is whole seconds (``*_s``), which halves memory and is finer than any
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field as array_field
 from enum import StrEnum
@@ -145,7 +146,7 @@ class Interaction(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fie
     props: Props | None = None
 
 
-class Shown(Struct, frozen=True, array_like=True):
+class Shown(Struct, frozen=True):
     """One item of an impression: what stood where, and how likely the policy was to put it there."""
 
     item_id: str
@@ -156,7 +157,7 @@ class Shown(Struct, frozen=True, array_like=True):
 
 
 class Impression(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="impression"):
-    """A slate was shown."""
+    """A slate was shown. The items are columns, because slates are many; ``of`` and ``shown`` speak of items."""
 
     event_id: str
     request_id: str
@@ -166,7 +167,10 @@ class Impression(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
     anon_id: str | None = None
     session_id: str | None = None
     placement: str = "home"
-    items: tuple[Shown, ...] = ()
+    items: list[str] = field(default_factory=list)  # in order of position
+    propensities: list[float] = field(default_factory=list)  # see ``Shown``; empty = 1 for each
+    ranks: list[int] = field(default_factory=list)  # empty = each where the scores put it
+    scores: list[float] = field(default_factory=list)  # empty = unknown, 0
     arm: str = ""  # of the placement; "" = it has none
     arm_propensity: float = 1.0  # that this arm was drawn at this moment
     variants: dict[str, str] = field(default_factory=dict)  # experiment -> variant
@@ -174,7 +178,21 @@ class Impression(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
     warmth: str = ""  # cold, warm or hot at that moment
     session_events: int = 0  # items of the running session, as far as they are remembered
     context: Context | None = None
-    context_hash: str = ""  # equal for equal context, placement, arm settings and warmth
+    context_hash: str = ""  # equal for equal context, placement, arm settings, warmth and named items
+
+    @classmethod
+    def of(cls, shown: Sequence[Shown], **facts: Any) -> Impression:
+        """An impression of items in order of position."""
+        return cls(
+            items=[one.item_id for one in shown], propensities=[one.propensity for one in shown],
+            ranks=[one.rank for one in shown], scores=[one.score for one in shown], **facts,
+        )  # fmt: skip
+
+    def shown(self) -> list[Shown]:
+        """The items one by one."""
+        n = len(self.items)
+        columns = (self.propensities or [1.0] * n, self.ranks or range(n), self.scores or [0.0] * n)
+        return list(map(Shown, self.items, range(n), *columns))
 
 
 class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -13,7 +13,20 @@ from typing import Annotated
 
 import typer
 
-from endcap.cli import bench, checks, evaluate, files, keys, models, people, serve, settings, simulate
+from endcap.cli import (
+    bench,
+    checks,
+    counterfactual,
+    evaluate,
+    experiments,
+    files,
+    keys,
+    models,
+    people,
+    serve,
+    settings,
+    simulate,
+)
 from endcap.errors import EndcapError
 
 app = typer.Typer(
@@ -37,9 +50,11 @@ app.command("config")(settings.config)
 app.command("doctor")(checks.doctor)
 app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
+app.command("counterfactual")(counterfactual.counterfactual)
 app.command("simulate")(simulate.simulate)
 app.command("train")(models.train)
 app.add_typer(models.app, name="models")
+app.add_typer(experiments.app, name="experiments")
 
 
 def show_version(wanted: bool) -> None:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
 
-from endcap.types import Impression, Query, Shown, Slate
+from endcap.types import Context, Impression, Query, Slate
 
 _encode = msgspec.json.Encoder().encode
+
+
+@lru_cache(4_096)
+def hash_of(
+    placement: str, policy: str | None, warmth: str, context: Context | None, items: tuple[str, ...] = ()
+) -> str:
+    """Equal for equal moments and items that the query named; few distinct ones come again and again."""
+    moment = (placement, policy, warmth, context)
+    return blake2b(_encode((*moment, items) if items else moment), digest_size=6).hexdigest()
+
+
+def named_no_items(slate: Impression) -> bool:
+    """Whether a logged slate's query named no items, as one on a product or cart page does; its hash tells."""
+    plain = hash_of(slate.placement, slate.versions.get("policy"), slate.warmth, slate.context)
+    return slate.context_hash in ("", plain)
 
 
 def impression_of(query: Query, slate: Slate) -> Impression:
     """The fact that ``slate`` was shown in answer to ``query``: everything needed to judge the policy later."""
     placed = slate.items
-    ranks = [at if one.rank is None else one.rank for at, one in enumerate(placed)]
-    shown = tuple(map(
-        Shown, [one.item_id for one in placed], range(len(placed)), [one.propensity for one in placed], ranks,
-        [one.score for one in placed],
-    ))  # fmt: skip
-    moment = _encode((slate.placement, slate.versions.get("policy"), slate.warmth, query.context, query.items))
+    propensities = [one.propensity for one in placed]
+    ranks = [one.rank for one in placed]
+    tried = ranks.count(None) < len(ranks)
     return Impression(
         event_id=f"imp:{slate.request_id}",
         request_id=slate.request_id,
@@ -29,7 +42,10 @@ def impression_of(query: Query, slate: Slate) -> Impression:
         anon_id=query.anon_id,
         session_id=query.session_id,
         placement=slate.placement,
-        items=shown,
+        items=[one.item_id for one in placed],
+        propensities=propensities if min(propensities, default=1.0) < 1.0 else [],
+        ranks=[at if rank is None else rank for at, rank in enumerate(ranks)] if tried else [],
+        scores=[one.score for one in placed],
         arm=slate.arm,
         arm_propensity=slate.arm_propensity,
         variants=slate.variants,
@@ -37,5 +53,7 @@ def impression_of(query: Query, slate: Slate) -> Impression:
         warmth=slate.warmth,
         session_events=slate.session_events,
         context=query.context,
-        context_hash=blake2b(moment, digest_size=6).hexdigest(),
+        context_hash=hash_of(
+            slate.placement, slate.versions.get("policy"), slate.warmth, query.context, tuple(query.items)
+        ),
     )

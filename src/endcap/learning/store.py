@@ -11,7 +11,6 @@ careless copy) is refused at loading, and whoever serves keeps what is in use.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct, structs
 
-from endcap.artifacts import read_artifact, sync_directory
+from endcap.artifacts import read_artifact, replace_file
 from endcap.engine import Engine
 from endcap.errors import ArtifactError, NotFound
 from endcap.learning import rankers
@@ -177,13 +176,7 @@ class ModelStore:
 
     def _point(self, kind: Kind, history: list[int]) -> None:
         pointer = structs.replace(self.pointer(), **{kind: history[-KEPT_HISTORY:]})
-        part = self.folder / f".{POINTER}.part"
-        with part.open("wb") as file:
-            file.write(msgspec.json.encode(pointer))
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(self.folder / POINTER)
-        sync_directory(self.folder)
+        replace_file(self.folder / POINTER, msgspec.json.encode(pointer))
 
 
 def use(engine: Engine, kind: Kind, number: int, store: ModelStore) -> None:

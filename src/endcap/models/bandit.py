@@ -35,7 +35,7 @@ D = 11 + REGION_BUCKETS  # 1, hour (2), mobile, not desktop nor mobile, warm, ho
 MOBILE, DESKTOP = DEVICE_CODE["mobile"], DEVICE_CODE["desktop"]
 PRIOR = 4.0  # slates of plain noise that the prior is worth, in each direction of x
 PRIOR_NOISE, PRIOR_N = 1.0, 10.0  # reward variance before anything is seen, and how many slates that is worth
-NODES = 48
+NODES = 32
 REACH = 4.5  # standard deviations that the integral covers
 N, REWARD, SQUARE = range(3)  # sums of an arm: slates, rewards, squared rewards, all faded
 
@@ -135,10 +135,11 @@ def chances(mean: F8, sd: F8, out: F8) -> None:
 
 @njit(cache=True, nogil=True)
 def choose(
-    x: F8, arms: I4, gram: F8, moment: F8, sums: F8, floor: float, cap: float, out: F8, mean: F8, sd: F8, lower: F8,
-    y: F8, z: F8, nothing: F8,
+    hour: int, device: int, region: int, warmth: int, session_events: int, x: F8, arms: I4, gram: F8, moment: F8,
+    sums: F8, floor: float, cap: float, out: F8, mean: F8, sd: F8, lower: F8, y: F8, z: F8, nothing: F8,
 ) -> None:  # fmt: skip
-    """Probabilities of ``arms`` (-1 = never shown so far) at ``x``, between the floor and the cap."""
+    """Probabilities of ``arms`` (-1 = never shown so far) at a moment, between the floor and the cap."""
+    describe(hour, device, region, warmth, session_events, x)
     n = arms.shape[0]
     seen, square, reward = PRIOR_N, PRIOR_NOISE * PRIOR_N, 0.0
     for k in arms:
@@ -168,8 +169,8 @@ class Bandit:
     """What the arms of all placements earned, by moment."""
 
     __slots__ = (
-        "_arms", "_gram", "_index_of", "_keep", "_lower", "_mean", "_moment", "_nothing", "_placement_of", "_sd",
-        "_sums", "_turns", "_x", "_y", "_z",
+        "_arms", "_gram", "_index_of", "_keep", "_known", "_lower", "_mean", "_moment", "_nothing", "_placement_of",
+        "_sd", "_sums", "_turns", "_x", "_y", "_z",
     )  # fmt: skip
 
     def __init__(self, config: FeedbackConfig) -> None:
@@ -186,6 +187,7 @@ class Bandit:
         self._turns: I8 = np.zeros(0, np.int64)  # by placement label: turn of its newest slate with an arm
         self._x: F8 = np.zeros(D)
         self._nothing: F8 = np.zeros((D, D))
+        self._known: dict[tuple[int, ...], tuple[int, I4]] = {}  # scratch: labels -> arms then, their places
         self._lower: F8 = np.zeros((D, D))
         self._y: F8 = np.zeros(D)
         self._z: F8 = np.zeros(D)
@@ -230,15 +232,17 @@ class Bandit:
         ``floor``: least probability of each; ``cap``: most that all but the best get together.
         """
         n = len(arms)
-        size = self._index_of.shape[0]
-        known = [int(self._index_of[arm]) if 0 <= arm < size else -1 for arm in arms]
-        describe(hour, device, region, warmth, session_events, self._x)
+        known = self._known.get(tuple(arms))
+        if known is None or known[0] != len(self._arms):  # an arm may have been shown for the first time since
+            size = self._index_of.shape[0]
+            found = np.array([int(self._index_of[arm]) if 0 <= arm < size else -1 for arm in arms], np.int32)
+            known = self._known[tuple(arms)] = (len(self._arms), found)
         out: F8 = np.empty(n)
         if n > self._mean.shape[0]:
             self._mean, self._sd = np.zeros(n), np.zeros(n)
         choose(
-            self._x, np.array(known, np.int32), self._gram, self._moment, self._sums, min(floor, 1.0 / n), cap, out,
-            self._mean, self._sd, self._lower, self._y, self._z, self._nothing,
+            hour, device, region, warmth, session_events, self._x, known[1], self._gram, self._moment, self._sums,
+            min(floor, 1.0 / n), cap, out, self._mean, self._sd, self._lower, self._y, self._z, self._nothing,
         )  # fmt: skip
         return out
 
@@ -268,6 +272,7 @@ class Bandit:
     def load(self, arrays: Arrays) -> None:
         """The inverse of ``arrays``."""
         self._arms = arrays["arms"].tolist()
+        self._known = {}
         self._placement_of = np.array(arrays["placement_of"], np.int16)
         self._gram, self._moment = np.array(arrays["gram"]), np.array(arrays["moment"])
         self._sums, self._turns = np.array(arrays["sums"]), np.array(arrays["turns"], np.int64)

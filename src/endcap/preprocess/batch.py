@@ -58,7 +58,12 @@ class Link:
 
 
 def request_hash(request_id: str) -> int:
-    """A request id as a number that is never 0."""
+    """A request id as a number that is never 0. Our own ids, 12 random hexadecimal digits and a counter, are quick."""
+    if request_id[12:13] == "-":
+        try:
+            return (int(request_id[:12], 16) * 0x9E3779B97F4A7C15 + int(request_id[13:], 16)) & 0x7FFFFFFFFFFFFFFF or 1
+        except ValueError:
+            pass
     return int.from_bytes(blake2b(request_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1 or 1
 
 
@@ -119,8 +124,15 @@ def claim_batch(claims: list[tuple[int, int, int, int]], n: int) -> ClaimBatch:
 def slate_batch(entries: list[SlateEntry]) -> SlateBatch:
     """What holds for whole slates, as columns."""
     slates = [entry.slate for entry in entries]
-    shown = [one for slate in slates for one in slate.items]
-    n, r = len(slates), len(shown)
+    n = len(slates)
+    propensity: list[float] = []
+    rank: list[int] = []
+    score: list[float] = []
+    for slate in slates:
+        k = len(slate.items)
+        propensity += column_of(slate.propensities, k) or [1.0] * k
+        rank += column_of(slate.ranks, k) or range(k)
+        score += column_of(slate.scores, k) or [0.0] * k
     return SlateBatch(
         first=np.fromiter([entry.first for entry in entries], np.int64, n),
         n=np.fromiter([len(slate.items) for slate in slates], np.int32, n),
@@ -131,10 +143,15 @@ def slate_batch(entries: list[SlateEntry]) -> SlateBatch:
         warmth=np.fromiter([WARMTH_CODE.get(slate.warmth, 0) for slate in slates], np.int8, n),
         session_events=np.fromiter([min(slate.session_events, 32_767) for slate in slates], np.int16, n),
         variants=np.array([entry.variants for entry in entries], np.int32),
-        propensity=np.fromiter([one.propensity for one in shown], np.float32, r),
-        rank=np.fromiter([one.rank for one in shown], np.int16, r),
-        score=np.fromiter([one.score for one in shown], np.float32, r),
+        propensity=np.array(propensity, np.float32),
+        rank=np.array(rank, np.int16),
+        score=np.array(score, np.float32),
     )
+
+
+def column_of(values: list[Any], n: int) -> list[Any]:
+    """A column of a slate of ``n`` items; none when it has another length, which only foreign logs hold."""
+    return values if len(values) == n else []
 
 
 class BatchBuilder:
@@ -240,7 +257,7 @@ class BatchBuilder:
         variants = [intern(f"variant:{experiment}/{variant}") for experiment, variant in told]
         variants += [-1] * (MAX_VARIANTS - len(variants))
         run.slates.append(SlateEntry(len(run.rows), len(run.items), placement, arm, variants, event))
-        run.items += self._items.numbers([one.item_id for one in event.items])
+        run.items += self._items.numbers(event.items)
         hour, device, region = self._moment(event.ts, event.context)
         flags = self._flags(event.ts, event.received_at)
         run.rows.append((offset, event.ts, user, IMPRESSION, NAN, 1.0, NAN, hour, device, region, flags))

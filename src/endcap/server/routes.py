@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from endcap.server import catalogue, feedback, intake, operations, people, slates
+from endcap.feedback.experiments import Experiment
+from endcap.server import catalogue, experiments, feedback, intake, operations, people, slates
 from endcap.server.service import Service
 from endcap.server.wire import Call, Reply
 from endcap.story import PlacementFeedback, Story
@@ -178,6 +179,23 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", "/v1/placements", operations.placements, "operations", "The configured surfaces", operations.Placements,
+    ),
+    Route(
+        "GET", "/v1/experiments", experiments.listing, "experiments", "List experiments, ended ones too",
+        experiments.ExperimentList,
+    ),
+    Route(
+        "POST", "/v1/experiments", experiments.start, "experiments", "Start an experiment",
+        Experiment, (Experiment,), "started_at, ended_at and stopped are set by the server.",
+        errors=(400, 404, 413, 415),
+    ),
+    Route(
+        "GET", "/v1/experiments/{id}", experiments.show, "experiments", "Results of an experiment, so far",
+        experiments.ExperimentView, errors=(400, 404),
+    ),
+    Route(
+        "POST", "/v1/experiments/{id}/stop", experiments.stop, "experiments", "End an experiment",
+        Experiment, (experiments.Stop,), errors=(400, 404, 413, 415),
     ),
     Route(
         "GET", "/v1/placements/{id}/feedback", feedback.placement, "feedback",

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-import msgspec
-
 from endcap.config import Config
 from endcap.engine import Engine
-from endcap.errors import Behind, InvalidInput, Overloaded
+from endcap.errors import Behind, InvalidInput, Overloaded, StoreError
+from endcap.feedback.impressions import impression_of
 from endcap.protocols import Refused
+from endcap.server.meters import Meters
 from endcap.server.metrics import Metrics
 from endcap.server.wire import Throttled
 from endcap.types import Ack, Event, Query, Slate
@@ -25,6 +25,7 @@ MAX_QUERY_ITEMS = 200
 MAX_EXCLUDE = 1_000
 LAST_MS = 4_102_444_800_000  # the year 2100; folded state counts whole seconds in 32 bits
 POLL_S = 0.002
+LINGER, LINGER_S = 64, 0.005  # impressions handed to the log together, and how long the first one waits
 
 
 class Service:
@@ -35,8 +36,10 @@ class Service:
         self.config = config
         self.pending_events = 0  # sent to the log, not yet acknowledged
         self.draining = False
+        self._shown: list[Event] = []  # impressions on their way to the log
         self.patching = asyncio.Lock()
         self.openapi = b""
+        self.meters = Meters()
         self.metrics = Metrics(config.placements, self.gauges, lambda: engine.state.cleaner.counts())
 
     def gauges(self) -> dict[str, float]:
@@ -62,6 +65,7 @@ class Service:
             else:
                 done.set_result(result)
 
+        self.log_shown()
         try:
             self.engine.submit_nowait(events, refused, answer)
         except Overloaded as full:
@@ -73,16 +77,37 @@ class Service:
             self.pending_events -= len(events)
 
     async def serve(self, query: Query) -> Slate:
-        """A slate whose impression goes to the log; with ``feedback.wait_for_log``, once it is there."""
-        if not self.config.feedback.wait_for_log:
-            slate = self.engine.serve(query, ignore)
-        else:
-            stored: asyncio.Future[Ack | BaseException] = asyncio.get_running_loop().create_future()
-            slate = self.engine.serve(query, stored.set_result)
-            if slate.impression == "logged" and slate.items and isinstance(await stored, BaseException):
-                slate = msgspec.structs.replace(slate, impression="overloaded")
-        self.metrics.impressions_dropped += slate.impression == "overloaded"
+        """A slate whose impression goes to the log; with ``feedback.wait_for_log``, once it is there.
+
+        Otherwise nobody waits for it, so it may wait for others: until ``LINGER_S``, ``LINGER`` of them or a write,
+        whatever comes first. A write never overtakes it: a click is in the log behind its slate.
+        """
+        engine = self.engine
+        if self.config.feedback.wait_for_log:
+            slate = engine.recommend(query, engine.may_log(query))
+            if slate.impression == "logged" and slate.items:
+                await self.write([impression_of(query, slate)])
+            return slate
+        if self.pending_events + len(self._shown) >= self.config.server.max_pending_events:
+            self.metrics.impressions_dropped += 1  # the shopper's slate matters more than the note that it was shown
+            return engine.recommend(query, "overloaded")
+        slate = engine.recommend(query, engine.may_log(query))
+        if slate.impression == "logged" and slate.items:
+            self._shown.append(impression_of(query, slate))
+            if len(self._shown) == 1:
+                asyncio.get_running_loop().call_later(LINGER_S, self.log_shown)
+            elif len(self._shown) >= LINGER:
+                self.log_shown()
         return slate
+
+    def log_shown(self) -> None:
+        """Hand the impressions that linger to the log."""
+        if self._shown:
+            shown, self._shown = self._shown, []
+            try:
+                self.engine.submit_nowait(shown, (), ignore)
+            except (Overloaded, StoreError):
+                self.metrics.impressions_dropped += len(shown)
 
     async def caught_up(self, at_least: int) -> None:
         """Return when answers know the event at ``at_least``; raise ``Behind`` after ``server.behind_wait_ms``."""

@@ -24,6 +24,7 @@ from endcap.engine import Engine, Progress, silent
 from endcap.errors import ConfigError
 from endcap.server.app import App
 from endcap.server.echo import BENCH_POLICY, BENCH_ROUTES
+from endcap.server.experiments import ExperimentWatch
 from endcap.server.keys import KeyRing, first_keys
 from endcap.server.limits import BoundedProtocol, close_stalled
 from endcap.server.models import ModelWatch
@@ -75,6 +76,7 @@ class Lifespan:
     def __init__(self, app: App, engine: Engine, connections: Callable[[], Any], progress: Progress) -> None:
         self.app = app
         self.models = ModelWatch(engine, engine.directory, app.log.said) if engine.directory else None
+        self.experiments = ExperimentWatch(app.service, engine.directory, app.log.said) if engine.directory else None
         self.engine = engine
         self.progress = progress
         self._connections = connections
@@ -86,6 +88,8 @@ class Lifespan:
             return
         await receive()
         self.start()
+        if self.experiments is not None:
+            await self.experiments.look()  # before the first visitor: nobody changes variant by a restart
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.stop()
@@ -101,6 +105,8 @@ class Lifespan:
         self._tasks.append(loop.create_task(close_stalled(self._connections)))
         if self.models is not None:
             self._tasks.append(loop.create_task(self.models.run()))
+        if self.experiments is not None:
+            self._tasks.append(loop.create_task(self.experiments.run()))
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process: do not walk through it again
 
@@ -108,6 +114,7 @@ class Lifespan:
         """Requests are done; finish what the log holds and release it."""
         for task in self._tasks:
             task.cancel()
+        self.app.service.log_shown()
         # Groups still come back to this loop, in order, while the close waits in its own thread.
         await asyncio.to_thread(self.engine.close)
 

@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Struct
 
 from endcap.diagnosis import Finding
-from endcap.errors import NotFound
+from endcap.errors import InvalidInput, NotFound
+from endcap.feedback.experiments import unit_of
 from endcap.server.policy import refuse_browser_query
 from endcap.server.service import MAX_SLATE, Service
 from endcap.server.wire import Call, Parameters, Reply, decode_as, encode
@@ -99,14 +100,33 @@ async def answer(service: Service, call: Call, query: Query, shown: bool) -> Sla
     service.check_query(query)
     if query.at_least > service.engine.offset:
         await service.caught_up(query.at_least)
-    if not shown:
-        slate = service.engine.recommend(query)
-    elif is_prefetch(call.headers):
-        slate = service.engine.recommend(query, "prefetch")
-    else:
-        slate = await service.serve(query)
+    slate = await counted(service, call, query, shown)
     service.metrics.slate(slate)
     return slate
+
+
+async def counted(service: Service, call: Call, query: Query, shown: bool) -> Slate:
+    """The engine's slate, counted for the variants of the experiments it is part of."""
+    began = perf_counter()
+    try:
+        slate = await made(service, call, query, shown)
+    except InvalidInput:  # the question was wrong, not the variant
+        raise
+    except Exception:
+        service.meters.failed(service.engine.experiments.assign(query.placement, unit_of(query)).variants)
+        raise
+    if slate.variants:
+        service.meters.answered(slate.variants, perf_counter() - began, not slate.items)
+    return slate
+
+
+async def made(service: Service, call: Call, query: Query, shown: bool) -> Slate:
+    """The engine's slate, logged as an impression when it is shown."""
+    if not shown:
+        return service.engine.recommend(query)
+    if is_prefetch(call.headers):
+        return service.engine.recommend(query, "prefetch")
+    return await service.serve(query)
 
 
 def is_shown(parameters: Parameters) -> bool:
