@@ -24,7 +24,7 @@ FLOORS: dict[int, frozenset[str]] = {
     3: frozenset({"state"}),
     4: frozenset({"policy"}),
     5: frozenset({"recommend"}),
-    6: frozenset({"diagnosis", "story"}),
+    6: frozenset({"diagnosis", "duel", "story"}),
     7: frozenset({"engine"}),
     8: frozenset({"learning", "evaluation"}),
     9: frozenset({"server"}),

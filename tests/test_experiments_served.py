@@ -84,7 +84,9 @@ BAD: list[tuple[str, Any, str, str | None]] = [
     ("one variant", BODY | {"variants": {"a": {"weight": 1.0}}}, "has 1 variants", "variants"),
     ("a placement", BODY | {"placement": "hoem"}, "no placement 'hoem'", "placement"),
     ("a unit", BODY | {"unit": "session"}, "Invalid enum value 'session'", "unit"),
-    ("interleaving", BODY | {"kind": "interleave"}, "does not interleave slates", "kind"),
+    ("interleaving three", BODY | {"kind": "interleave", "variants": {
+        name: {"weight": weight} for name, weight in (("a", 0.5), ("b", 0.25), ("c", 0.25))
+    }}, "interleaves 3 variants; expected 2", "variants"),
     ("a plan beyond reason", BODY | {"planned": 10**30}, "", "planned"),
 ]  # fmt: skip
 
@@ -365,3 +367,34 @@ def test_an_experiment_decides_what_visitors_see_and_tells_what_came_of_it(tmp_p
         assert told["variants"]["now"]["clicks"] == 0
         assert shop.client.post("/v1/experiments/half/stop", json={}).status_code == 200
         assert not shop.slate(anon_id="v1").get("variants")
+
+
+def test_two_variants_meet_in_one_slate_and_the_better_one_wins(tmp_path: Path) -> None:
+    with serving(tmp_path) as shop:
+        items = [{"item_id": f"i{k}", "brand": "A" if k % 2 else "B"} for k in range(40)]
+        assert shop.client.post("/v1/items", json=items).status_code == 200
+        shop.send(*(view(f"crowd{k % 9}", f"i{(k * 7) % 40}") for k in range(160)))
+        only = {brand: {"weight": 0.5, "settings": {"filter": {"eq": {"brand": brand}}, "n": 6}} for brand in "AB"}
+        body = BODY | {"name": "duel", "kind": "interleave", "variants": only}
+        answer = shop.client.post("/v1/experiments", json=body)
+        assert answer.status_code == 200, answer.text
+        firsts = set()
+        for k in range(40):
+            slate = shop.slate(anon_id=f"v{k}")
+            assert slate["variants"] == {"duel": "interleaved"}
+            teams = [item["team"] for item in slate["items"]]
+            assert [int(item["item_id"][1:]) % 2 == 0 for item in slate["items"]] == [team == 1 for team in teams]
+            assert sorted(teams[:2]) == sorted(teams[2:4]) == sorted(teams[4:6]) == [0, 1], "the teams take turns"
+            firsts.add(teams[0])
+            liked = next(item["item_id"] for item in slate["items"] if item["team"] == (k % 8 > 0))
+            if k % 10:
+                shop.send({"type": "click", "anon_id": f"v{k}", "item_id": liked, "request_id": slate["request_id"]})
+        assert firsts == {0, 1}, "a toss decides who goes first"
+        shop.send(view("last", "i1"))
+        told = shop.client.get("/v1/experiments/duel").json()
+        assert told["results"] is None
+        found = told["preference"]
+        assert (found["wins"] + found["losses"], found["ties"]) == (36, 4)
+        assert found["losses"] > 25
+        assert found["high"] < 0.5
+        assert found["p"] < 0.05

@@ -55,6 +55,7 @@ class SlateBatch:
     propensity: F4  # [r]
     rank: I2  # [r]
     score: F4  # [r]
+    team: I1  # [r]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,8 @@ SHOWN_ROW = np.dtype(
         ("propensity", np.float32),
         ("score", np.float32),
         ("rank", np.int16),
-        ("done", np.uint16),  # bit d: deed d of DEEDS was credited
+        ("done", np.uint8),  # bit d: deed d of DEEDS was credited
+        ("team", np.int8),  # interleaving: 0 or 1, else -1
     ]
 )
 WARMTH_CODE = {"cold": 0, "warm": 1, "hot": 2}

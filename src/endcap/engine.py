@@ -23,6 +23,7 @@ import msgspec
 
 from endcap.config import Config
 from endcap.diagnosis import Finding, findings
+from endcap.duel import answer as answer_of
 from endcap.errors import NotFound, Overloaded, StoreError
 from endcap.events.writer import Group, Schedule, Writer, at_once
 from endcap.feedback.experiments import Experiments, unit_of
@@ -295,7 +296,7 @@ class Engine:
         with self._lock:
             asked = self.experiments.assign(query.placement, unit_of(query))
             t_ms, request_id = query.ts or self.runtime.now(), self.runtime.new_id()
-            return self._recommender.recommend(query, t_ms, request_id, impression, asked)
+            return answer_of(self._recommender, query, t_ms, request_id, impression, asked)
 
     def serve(self, query: Query, answer: Answer | None = None) -> Slate:
         """``recommend``, and the impression is observed: the arrow from the slate back to the log.

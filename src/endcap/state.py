@@ -24,6 +24,7 @@ from endcap.features.people import People
 from endcap.features.rhythm import Rhythm
 from endcap.feedback.attribution import OpenSlates
 from endcap.feedback.calibration import Calibration
+from endcap.feedback.duels import Duels
 from endcap.feedback.positions import Positions
 from endcap.feedback.scoreboard import Scoreboard
 from endcap.models.bandit import Bandit
@@ -59,6 +60,7 @@ class State:
         self.rhythm = Rhythm()
         self.exposure = Exposure()
         self.scoreboard = Scoreboard(self.labels)
+        self.duels = Duels()
         self.met = RowMap()  # scratch that all sources share: they meet the same items, one after the other
         self.sessions = SessionKnn(config.session_knn, self.met)
         self.neighbours = UserKnn(config.user_knn, self.histories, self.met)
@@ -82,6 +84,7 @@ class State:
             "rhythm": self.rhythm,
             "exposure": self.exposure,
             "scoreboard": self.scoreboard,
+            "duels": self.duels,
             "sessions": self.sessions,
             "neighbours": self.neighbours,
             "slates": self.slates,
@@ -140,6 +143,7 @@ class State:
             self.calibration.fold(outcomes, n_labels)
             self.bandit.fold(outcomes, n_labels)
             self.scoreboard.fold(outcomes)
+            self.duels.fold(outcomes, n_labels)
 
     def _change(self, stored: Stored) -> None:
         event = stored.event

@@ -154,6 +154,7 @@ class Shown(Struct, frozen=True):
     propensity: float = 1.0  # of this item at this position, given the arm
     rank: int = -1  # the position that the scores alone would have given it; -1 = exploration brought it in
     score: float = 0.0
+    team: int = -1  # interleaving: which of the two variants put it there; -1 = not interleaved
 
 
 class Impression(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="impression"):
@@ -171,6 +172,7 @@ class Impression(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
     propensities: list[float] = field(default_factory=list)  # see ``Shown``; empty = 1 for each
     ranks: list[int] = field(default_factory=list)  # empty = each where the scores put it
     scores: list[float] = field(default_factory=list)  # empty = unknown, 0
+    teams: list[int] = field(default_factory=list)  # interleaving: 0 or 1; empty = not interleaved
     arm: str = ""  # of the placement; "" = it has none
     arm_propensity: float = 1.0  # that this arm was drawn at this moment
     variants: dict[str, str] = field(default_factory=dict)  # experiment -> variant
@@ -185,13 +187,19 @@ class Impression(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
         """An impression of items in order of position."""
         return cls(
             items=[one.item_id for one in shown], propensities=[one.propensity for one in shown],
-            ranks=[one.rank for one in shown], scores=[one.score for one in shown], **facts,
+            ranks=[one.rank for one in shown], scores=[one.score for one in shown],
+            teams=[one.team for one in shown] if any(one.team >= 0 for one in shown) else [], **facts,
         )  # fmt: skip
 
     def shown(self) -> list[Shown]:
         """The items one by one."""
         n = len(self.items)
-        columns = (self.propensities or [1.0] * n, self.ranks or range(n), self.scores or [0.0] * n)
+        columns = (
+            self.propensities or [1.0] * n,
+            self.ranks or range(n),
+            self.scores or [0.0] * n,
+            self.teams or [-1] * n,
+        )
         return list(map(Shown, self.items, range(n), *columns))
 
 
@@ -351,6 +359,7 @@ class Placed(Struct, frozen=True, omit_defaults=True):
     propensity: float = 1.0  # of this item at this position, given the arm
     rank: int | None = None  # only where exploration acted: the position by score alone, -1 = not on the slate
     trace: dict[str, float] | None = None  # every term of the score; with explain only
+    team: int | None = None  # interleaving only: which of the two variants put it there, 0 or 1
 
 
 class Slate(Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from endcap.cli.output import (
 if TYPE_CHECKING:
     from endcap.config import Config
     from endcap.feedback.experiments import Experiment
+    from endcap.feedback.interleaving import Preference
     from endcap.feedback.scoreboard import Interval
     from endcap.server.experiments import Results
 
@@ -140,13 +141,10 @@ def show(
         print_json({"experiment": known[name], "results": found})
         return
     typer.echo(line_of(known[name]))
-    if found is None:
-        note("interleaving has no results per variant")
-    else:
-        print_results(found)
+    print_results(found)
 
 
-def results_of(experiment: Experiment, directory: Path, config: Config) -> Results | None:
+def results_of(experiment: Experiment, directory: Path, config: Config) -> Results | Preference:
     """The results that a server of this directory would show: the newest snapshot and what the log holds beyond it."""
     from endcap.engine import Engine
     from endcap.runtime import Runtime
@@ -158,13 +156,21 @@ def results_of(experiment: Experiment, directory: Path, config: Config) -> Resul
     with progress_bar() as step:
         engine = Engine(log, config, Runtime(), FileSnapshotter(directory / "snapshots", config.snapshot.keep), step)
     try:
-        return results(experiment, engine.state.scoreboard, engine.state.labels)
+        return results(experiment, engine.state)
     finally:
         engine.close(snapshot=False)
 
 
-def print_results(found: Results) -> None:
+def print_results(found: Results | Preference) -> None:
     """A few lines for people."""
+    from endcap.feedback import interleaving
+
+    if isinstance(found, interleaving.Preference):
+        share = (
+            "nothing to say yet" if found.share is None else f"{found.share:.1%} [{found.low:.1%}, {found.high:.1%}]"
+        )
+        typer.echo(f"  slates won by the first variant: {share} of {found.wins + found.losses:,}; {found.ties:,} ties")
+        return
     for name, one in found.variants.items():
         typer.echo(f"  {name}: {one.units:,} units, {one.slates:,} slates")
         for what, rate, gain in (

@@ -236,7 +236,9 @@ def pieces(log: EventLog, until: int, placement: str | None) -> Iterator[tuple[l
         after, begin = chunk[-1].offset, 0
         for k, stored in enumerate(chunk if placement is not None else ()):
             slate = stored.event
-            if isinstance(slate, Impression) and slate.placement == placement and slate.items and named_no_items(slate):
+            if not isinstance(slate, Impression) or slate.placement != placement or slate.teams:
+                continue  # an interleaved slate tells no propensities
+            if slate.items and named_no_items(slate):
                 yield chunk[begin:k], slate
                 begin = k
         yield chunk[begin:], None

@@ -179,7 +179,7 @@ def attribute(
     ts: I8, user: I4, item: I4, action: I1, value: F4, hour: I1, device: I1, region: I2, flags: U1,
     has_claims: bool, claim_request: I8, claim_placement: I2, claim_position: I2,
     first: I8, n_shown: I4, request: I8, placement: I2, arm: I2, arm_propensity: F4, warmth: I1, session_events: I2,
-    variants: I4, propensity: F4, rank: I2, score: F4,
+    variants: I4, propensity: F4, rank: I2, score: F4, team: I1,
     slates: Records, rows: Records, table: I8, newest: I8, turns: I8, waiting_for: I8, waiting: Records,
     head: I8, limits: I8, worth_of: F4, counts: I8, out: Records,
 ) -> int:  # fmt: skip
@@ -210,7 +210,7 @@ def attribute(
                 for place in range(n):
                     row = rows[begin % n_rows + place]
                     row.item, row.propensity, row.rank = item[e + place], propensity[shown + place], rank[shown + place]
-                    row.score, row.done = score[shown + place], 0
+                    row.score, row.done, row.team = score[shown + place], 0, team[shown + place]
                 head[NEXT_ROW], head[NEXT_SLATE] = begin + n, number + 1
                 oldest = max(0, number + 1 - (limits[MOST_SLATES] - MARGIN))
                 if 2 * (head[IN_TABLE] + 1) > table.shape[0]:
@@ -335,7 +335,7 @@ class OpenSlates:
             batch.ts, batch.user, batch.item, batch.action, batch.value, batch.hour, batch.device, batch.region,
             batch.flags, claims is not None, said.request, said.placement, said.position,
             shown.first, shown.n, shown.request, shown.placement, shown.arm, shown.arm_propensity, shown.warmth,
-            shown.session_events, shown.variants, shown.propensity, shown.rank, shown.score,
+            shown.session_events, shown.variants, shown.propensity, shown.rank, shown.score, shown.team,
             self.slates, self.rows, self._table, self.newest, self._turns, self._waiting_for, self._waiting,
             self._head, self._limits, self._worth, self.counts, out,
         )  # fmt: skip
@@ -466,4 +466,5 @@ NO_SLATES = SlateBatch(
     first=NOTHING_8, n=np.zeros(0, np.int32), request=NOTHING_8, placement=NOTHING_2, arm=NOTHING_2,
     arm_propensity=NOTHING_4, warmth=NOTHING_1, session_events=NOTHING_2,
     variants=np.zeros((0, MAX_VARIANTS), np.int32), propensity=NOTHING_4, rank=NOTHING_2, score=NOTHING_4,
+    team=NOTHING_1,
 )  # fmt: skip

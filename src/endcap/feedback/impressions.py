@@ -46,6 +46,7 @@ def impression_of(query: Query, slate: Slate) -> Impression:
         propensities=propensities if min(propensities, default=1.0) < 1.0 else [],
         ranks=[at if rank is None else rank for at, rank in enumerate(ranks)] if tried else [],
         scores=[one.score for one in placed],
+        teams=[one.team or 0 for one in placed] if placed and placed[0].team is not None else [],
         arm=slate.arm,
         arm_propensity=slate.arm_propensity,
         variants=slate.variants,

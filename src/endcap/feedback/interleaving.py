@@ -93,12 +93,17 @@ def preference(of_slates: Iterable[float]) -> Preference:
     """The verdict of many slates' ``credit``."""
     values = np.fromiter(of_slates, np.float64)
     wins, losses = int((values > 0).sum()), int((values < 0).sum())
+    return verdict(wins, losses, values.shape[0] - wins - losses)
+
+
+def verdict(wins: int, losses: int, ties: int) -> Preference:
+    """The verdict of counted slates."""
     low, high = share_range(wins, losses)
     counted = np.array([wins, losses], np.float64)
     return Preference(
         wins=wins,
         losses=losses,
-        ties=values.shape[0] - wins - losses,
+        ties=ties,
         share=wins / (wins + losses) if wins + losses else None,
         low=low,
         high=high,

@@ -128,11 +128,13 @@ def slate_batch(entries: list[SlateEntry]) -> SlateBatch:
     propensity: list[float] = []
     rank: list[int] = []
     score: list[float] = []
+    team: list[int] = []
     for slate in slates:
         k = len(slate.items)
         propensity += column_of(slate.propensities, k) or [1.0] * k
         rank += column_of(slate.ranks, k) or range(k)
         score += column_of(slate.scores, k) or [0.0] * k
+        team += column_of(slate.teams, k) or [-1] * k
     return SlateBatch(
         first=np.fromiter([entry.first for entry in entries], np.int64, n),
         n=np.fromiter([len(slate.items) for slate in slates], np.int32, n),
@@ -146,6 +148,7 @@ def slate_batch(entries: list[SlateEntry]) -> SlateBatch:
         propensity=np.array(propensity, np.float32),
         rank=np.array(rank, np.int16),
         score=np.array(score, np.float32),
+        team=np.array(team, np.int8),
     )
 
 

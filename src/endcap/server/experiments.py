@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -17,9 +16,10 @@ from msgspec import Struct
 from endcap.config import PlacementConfig
 from endcap.errors import ArtifactError, ConfigError, EndcapError, InvalidInput, NotFound
 from endcap.feedback import guardrails
-from endcap.feedback.experiments import Experiment, Experiments, changed, check, started, stopped
+from endcap.feedback.experiments import INTERLEAVED, Experiment, Experiments, changed, check, started, stopped
 from endcap.feedback.guardrails import Measured
-from endcap.feedback.scoreboard import Scoreboard, VariantResult
+from endcap.feedback.interleaving import Preference
+from endcap.feedback.scoreboard import VariantResult
 from endcap.learning.store import ModelStore
 from endcap.models.linear import LinearRanker, Term
 from endcap.policy import check_placement
@@ -27,6 +27,7 @@ from endcap.server.meters import WINDOW_S
 from endcap.server.service import MAX_SLATE, Service
 from endcap.server.wire import Call, Reply, decode_as, encode
 from endcap.slate.filter import compile_filter
+from endcap.state import State
 from endcap.stores.experiments import ExperimentStore
 
 PERIOD_S = 1.0
@@ -66,14 +67,9 @@ class ExperimentView(Struct, frozen=True, kw_only=True):
     """An experiment with its results and the service of the last two minutes."""
 
     experiment: Experiment
-    results: Results | None  # null for interleaving, whose verdict is a preference per slate
+    results: Results | None  # null for interleaving, whose verdict is a preference
+    preference: Preference | None  # of interleaving: which of the two variants earned more, slate by slate
     measured: dict[str, Measured]
-
-
-class Numbers(Protocol):
-    """The dictionary of labels."""
-
-    def get(self, key: str) -> int: ...
 
 
 # ---------------------------------------------------------------- shared with the command line
@@ -83,12 +79,6 @@ def refuse_unservable(
     experiment: Experiment, placements: Mapping[str, PlacementConfig], models: ModelStore, columns: tuple[str, ...]
 ) -> None:
     """Raise when a variant asks for what no slate could be made with: sources, filter, weights, numbers, ranker."""
-    if experiment.kind == "interleave":
-        raise InvalidInput(
-            'this server does not interleave slates; compare rankers with kind = "ab", or interleave in Python with '
-            "endcap.feedback.interleaving",
-            field="kind",
-        )
     for name, variant in experiment.variants.items():
         placement = changed(experiment, name, placements[experiment.placement])
         where = f"experiments.{experiment.name}.{name}"
@@ -128,13 +118,14 @@ def stop_in(directory: Path, name: str, reason: str, now: int) -> Experiment:
     return next(one for one in known if one.name == name)
 
 
-def results(experiment: Experiment, board: Scoreboard, labels: Numbers) -> Results | None:
-    """An experiment's results from the folded state."""
+def results(experiment: Experiment, state: State) -> Results | Preference:
+    """An experiment's results from the folded state; of interleaving, the preference."""
+    labels = state.labels
     if experiment.kind == "interleave":
-        return None
+        return state.duels.preference(labels.get(f"variant:{experiment.name}/{INTERLEAVED}"))
     names = list(experiment.variants)
     numbers = [labels.get(f"variant:{experiment.name}/{name}") for name in names]
-    report = board.report(numbers, [one.weight for one in experiment.variants.values()], experiment.planned)
+    report = state.scoreboard.report(numbers, [one.weight for one in experiment.variants.values()], experiment.planned)
     return Results(
         variants=dict(zip(names, report.variants, strict=True)),
         assigned=dict(zip(names, report.assigned, strict=True)),
@@ -163,9 +154,13 @@ async def listing(service: Service, _call: Call) -> Reply:
 async def show(service: Service, call: Call) -> Reply:
     """One experiment with its results."""
     experiment = service.engine.experiments.get(call.id)
-    state = service.engine.state
-    found = results(experiment, state.scoreboard, state.labels)
-    view = ExperimentView(experiment=experiment, results=found, measured=service.meters.measured(experiment))
+    found = results(experiment, service.engine.state)
+    view = ExperimentView(
+        experiment=experiment,
+        results=found if isinstance(found, Results) else None,
+        preference=found if isinstance(found, Preference) else None,
+        measured=service.meters.measured(experiment),
+    )
     return Reply(encode(view))
 
 
