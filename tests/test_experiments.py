@@ -214,8 +214,10 @@ def test_starting_and_stopping_leave_a_record() -> None:
 
 def test_the_example_of_the_page_runs() -> None:
     text = (Path(__file__).parent.parent / "docs" / "experiments.md").read_text("utf-8")
-    (example,) = re.findall(r"^```toml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    check(msgspec.convert(tomllib.loads(example), Experiment), [], PLACEMENTS)
+    examples = re.findall(r"^```toml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert len(examples) == 2
+    for example in examples:
+        check(msgspec.convert(tomllib.loads(example), Experiment), [], PLACEMENTS)
     for name in Experiment.__struct_fields__:
         assert f"`{name}`" in text or name in ("started_at", "ended_at"), f"the page lacks {name}"
     for name in Guardrails.__struct_fields__:
