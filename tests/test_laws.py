@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from endcap.config import Config, LogConfig, SnapshotConfig, load_config
+from endcap.config import Config, ExploreConfig, LimitsConfig, LogConfig, SnapshotConfig, load_config
 from endcap.engine import Engine
 from endcap.models.linear import LinearRanker
 from endcap.runtime import Runtime, VirtualClock
@@ -231,6 +231,48 @@ def test_l10_a_slate_is_short_distinct_and_says_its_propensities(events: list[Ev
             assert len(set(names)) == len(names)
             assert not set(names) & {*query.exclude, *query.items}
             assert all(0 < placed.propensity <= 1 for placed in slate.items)
+        engine.close()
+
+
+TRIED = Config(
+    log=LogConfig(durability="os"),
+    snapshot=SnapshotConfig(every_events=10**9),
+    placements={
+        name: msgspec.structs.replace(
+            placement,
+            explore=ExploreConfig(share=0.5, protected=name != "home"),
+            arms={"near": {"diversity": 0.9}, "popular": {"sources": ["popular"]}} if name == "home" else {},
+            limits=LimitsConfig(head_share=0.7, novel_share=0.3, item_share=0.5, impressions_per_unit=1),
+        )
+        for name, placement in CONFIG.placements.items()
+    },
+)
+
+
+@LAW
+@given(events=streams(min_size=8), asked=st.lists(queries, min_size=1, max_size=8), seed=st.integers(0, 2**16))
+def test_l3_l7_l10_hold_where_slates_are_logged_and_try_things_out(
+    events: list[Event], asked: list[Query], seed: int
+) -> None:
+    """Arms, exploration and limits at full strength: nothing written, nothing gone shown, propensities, repeatable."""
+    gone = ITEM_IDS[seed % len(ITEM_IDS)]
+    with tempfile.TemporaryDirectory() as directory:
+        engine = opened(directory, TRIED)
+        engine.observe([*events, ItemChange(event_id="gone", item_id=gone, ts=last_ts(events), item=None)])
+        before = engine.state_hash()
+        for number, query in enumerate(asked):
+            now = last_ts(events)
+            slate, again = (engine.recommender.recommend(query, now, f"request-{number}", "logged") for _ in range(2))
+            assert contents(slate) == contents(again), "the same request id draws the same"
+            assert (slate.arm, slate.arm_propensity) == (again.arm, again.arm_propensity)
+            names = [placed.item_id for placed in slate.items]
+            assert len(names) == len(set(names)) <= query.n
+            assert gone not in names
+            assert all(0 < placed.propensity <= 1 for placed in slate.items)
+            assert 0 < slate.arm_propensity <= 1
+            moved = [at for at, placed in enumerate(slate.items) if placed.rank is not None]
+            assert query.placement == "home" or 0 not in moved, "a protected first place was touched"
+        assert engine.state_hash() == before
         engine.close()
 
 

@@ -222,6 +222,7 @@ def shop_placements() -> dict[str, PlacementConfig]:
             n=12,
             category_cap=4,
             candidates=36,
+            explore=ExploreConfig(share=0.02),
         ),
         "product": PlacementConfig(
             sources=["covisit", "session_knn", "content", "popular"], seen="keep", diversity=0.15
