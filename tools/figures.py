@@ -44,6 +44,8 @@ ROWS: list[tuple[str, str, str, str]] = [
     ("restart", "rebuild from the log alone", "{rebuild_eps:,.0f} events/s", ""),
     ("memory", "bytes per user, item, event (log and index)",
      "{bytes_per_user:.0f}, {bytes_per_item:.0f}, {bytes_per_event:.0f}", ""),
+    ("feedback", "slates that are logged, of the rate of the same slates that are not", "{logged_over_plain:.2f}", ""),
+    ("feedback", "logged slates with two arms and 2 % exploration, of the same", "{explored_over_plain:.2f}", "0.90"),
 ]  # fmt: skip
 
 
