@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
+
 from endcap.config import Config
 from endcap.engine import Engine
 from endcap.errors import Behind, InvalidInput, Overloaded, StoreError
@@ -86,10 +88,14 @@ class Service:
         if self.config.feedback.wait_for_log:
             slate = engine.recommend(query, engine.may_log(query))
             if slate.impression == "logged" and slate.items:
-                await self.write([impression_of(query, slate)])
+                try:
+                    await self.write([impression_of(query, slate)])
+                except (Throttled, StoreError):  # the shopper's slate matters more than the note that it was shown
+                    self.metrics.impressions_dropped += 1
+                    return msgspec.structs.replace(slate, impression="overloaded")
             return slate
         if self.pending_events + len(self._shown) >= self.config.server.max_pending_events:
-            self.metrics.impressions_dropped += 1  # the shopper's slate matters more than the note that it was shown
+            self.metrics.impressions_dropped += 1
             return engine.recommend(query, "overloaded")
         slate = engine.recommend(query, engine.may_log(query))
         if slate.impression == "logged" and slate.items:
