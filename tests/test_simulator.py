@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from endcap.errors import EndcapError
+from endcap.errors import EndcapError, InvalidInput
 from endcap.simulator.connection import Connection
 from endcap.simulator.estimates import (
     blocks,
@@ -26,7 +26,7 @@ from endcap.simulator.estimates import (
     relearned,
     tried,
 )
-from endcap.simulator.scenarios import BASE, EQUAL, Shelf, live, served_theta
+from endcap.simulator.scenarios import BASE, EQUAL, Shelf, live, served_theta, simulate
 from endcap.simulator.shop import DAY_MS, N_CATEGORIES, Shop
 from endcap.simulator.shoppers import WORTH, Habits, Shoppers
 from endcap.simulator.verdict import Bar, Curve, Verdict
@@ -370,6 +370,11 @@ def test_a_bar_without_a_value_is_missed() -> None:
     assert not Bar("x", None, "<=", 5.0).holds
     assert Bar("x", 5.0, "<=", 5.0).holds
     assert not Bar("x", 4.9, ">=", 5.0).holds
+
+
+def test_too_few_requests_are_refused_before_anything_starts() -> None:
+    with pytest.raises(InvalidInput, match=r"requests is 20; expected at least 1,000, or 0 for 50,000"):
+        simulate("arms", 20, 1, silent)
 
 
 def test_a_verdict_becomes_json_and_pictures_that_stand_alone(tmp_path: Any) -> None:

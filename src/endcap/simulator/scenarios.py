@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from endcap.bench.served import HOST, free_port, started
-from endcap.errors import EndcapError
+from endcap.errors import EndcapError, InvalidInput
 from endcap.runtime import SystemClock
 from endcap.simulator.connection import Connection
 from endcap.simulator.estimates import (
@@ -75,6 +75,7 @@ limits = {head_share = 0.3, novel_share = 0.5, item_share = 0.003, impressions_p
 )
 ARM_NAMES = ("gifts", "tools")  # in the order of KINDS
 SAMPLE = 2_000  # page views of one point of a curve: about a day
+LEAST = 1_000  # requests that a scenario needs to say anything
 WINDOW = 1_000  # page views over which "learned again" is judged
 EQUAL = Habits(taste=0.0, patience=1.0, moment=1.0)  # only the moment matters
 
@@ -321,8 +322,10 @@ SCENARIOS: dict[str, tuple[Callable[[int, int, Progress], Verdict], int]] = {
 
 
 def simulate(name: str, requests: int, seed: int, step: Progress) -> Verdict:
-    """Run a scenario; 0 requests = its usual number."""
+    """Run a scenario; 0 requests = its usual number. ``InvalidInput`` for fewer than ``LEAST``."""
     run, usual = SCENARIOS[name]
+    if 0 < requests < LEAST:
+        raise InvalidInput(f"requests is {requests}; expected at least {LEAST:,}, or 0 for {usual:,}", field="requests")
     began = perf_counter()
     verdict = run(requests or usual, seed, step)
     verdict.scenario, verdict.seconds = name, perf_counter() - began
