@@ -44,7 +44,7 @@ class Ids:
     def numbers(self, keys: list[str]) -> list[int]:
         """The numbers of many keys; new ones for those that were never met."""
         try:
-            return [self._numbers[key] for key in keys]
+            return list(map(self._numbers.__getitem__, keys))
         except KeyError:
             return [self.intern(key) for key in keys]
 
@@ -60,8 +60,7 @@ class Ids:
 
     def names(self, numbers: list[int]) -> list[str]:
         """The keys of numbers that were given out."""
-        held = self._names
-        return [held[number] for number in numbers]
+        return list(map(self._names.__getitem__, numbers))
 
     def arrays(self) -> Arrays:
         """``bytes`` uint8: all keys encoded, ``ends`` int64 [n]: where each one ends."""
