@@ -229,9 +229,12 @@ def served(config: Config, n: int = 1_100, pages: int = 0) -> list[Event]:
     return [*some, Interaction(type="view", event_id="end", ts=end, received_at=end, user_id="z", item_id="i0")]
 
 
+STILL = with_home(explore=ExploreConfig())  # nothing is tried out
+
+
 def test_settings_equal_to_those_that_were_logged_are_worth_what_was_logged() -> None:
-    some = served(Config())
-    candidate = candidate_of(Config(), "home", Config())
+    some = served(STILL)
+    candidate = candidate_of(STILL, "home", STILL)
     assert candidate.kind == "item"
     same = compare(log_of(some), candidate)
     assert same.verdict.reasons == ()
@@ -239,17 +242,20 @@ def test_settings_equal_to_those_that_were_logged_are_worth_what_was_logged() ->
     assert same.verdict.estimates["snips"].value == pytest.approx(same.logged.value)
     assert same.logged.value == pytest.approx(len([one for one in some if one.event_id.startswith("c")]) / 1_100)
 
-    refused = compare(log_of(some), candidate_of(with_home(sources=["popular"], diversity=0.9), "home", Config()))
+    refused = compare(
+        log_of(some),
+        candidate_of(with_home(sources=["popular"], diversity=0.9, explore=ExploreConfig()), "home", STILL),
+    )
     assert refused.verdict.estimates == {}
     assert any("could have taken" in reason for reason in refused.verdict.reasons)
 
 
 def test_slates_whose_query_named_items_are_left_out_and_counted() -> None:
-    found = compare(log_of(served(Config(), pages=80)), candidate_of(Config(), "home", Config()), min_ess=1_000)
+    found = compare(log_of(served(STILL, pages=80)), candidate_of(STILL, "home", STILL), min_ess=1_000)
     assert (found.unasked, found.slates) == (80, 1_020)
     assert found.verdict.checks.support == 1.0
     with pytest.raises(NotFound, match="named items"):
-        compare(log_of(served(Config(), n=30, pages=30)), candidate_of(Config(), "home", Config()))
+        compare(log_of(served(STILL, n=30, pages=30)), candidate_of(STILL, "home", STILL))
 
 
 def test_the_propensities_of_exploration_are_those_by_which_it_drew() -> None:
