@@ -225,3 +225,16 @@ def test_a_slate_becomes_rows_and_one_entry_and_an_event_names_its_request() -> 
     assert batch.slates.rank.tolist() == [1, -1]
     assert [intake.labels.name(int(k)) for k in batch.slates.variants[0] if k >= 0] == ["variant:a/y", "variant:b/x"]
     assert intake.labels.name(int(batch.slates.arm[0])) == "arm:home/bold"
+
+
+def test_a_slate_that_was_announced_needs_no_lookup_and_a_wrong_announcement_does_no_harm() -> None:
+    def slate(request: str) -> Impression:
+        shown = [Shown("i1", 0), Shown("i2", 1)]
+        return Impression.of(event_id=f"imp:{request}", request_id=request, ts=START_MS, user_id="ann", shown=shown)
+
+    intake = Intake()
+    intake.rows(view("i1"), view("i2"), view("i3"))
+    intake.builder.on_the_way = {"right": [0, 1], "wrong": [0, 2], "short": [0]}
+    for request in ("right", "wrong", "short", "unannounced"):
+        assert intake.rows(slate(request)).item.tolist() == [0, 1]
+    assert intake.builder.on_the_way == {}

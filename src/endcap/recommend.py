@@ -390,6 +390,8 @@ class Recommender:
         scoring = ask.scoring
         trace = scoring.ranker.trace(rows[chosen])
         placed_ids = items[chosen].tolist()
+        if impression == "logged":
+            self.state.announce(request_id, placed_ids)
         reasons = scoring.reasons.explain(
             ask.interest, chosen, items, self.candidates.seeds, trace, names.name,
             most=MOST if query.explain else 1,

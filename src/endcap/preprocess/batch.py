@@ -160,7 +160,7 @@ def column_of(values: list[Any], n: int) -> list[Any]:
 class BatchBuilder:
     """Turns stored events into batches and structural changes."""
 
-    __slots__ = ("_identity", "_items", "_labels", "_lateness_ms", "_regions", "_users")
+    __slots__ = ("_identity", "_items", "_labels", "_lateness_ms", "_regions", "_users", "on_the_way")
 
     def __init__(
         self, users: Ids, items: Ids, regions: Ids, labels: Ids, identity: Identity, config: CleanConfig
@@ -169,6 +169,7 @@ class BatchBuilder:
         self._items = items
         self._regions = regions
         self._labels = labels
+        self.on_the_way: dict[str, list[int]] = {}  # request id -> dense ids of a slate made here and not folded yet
         self._identity = identity
         self._lateness_ms = None if "late" in config.off else config.lateness_h * HOUR_MS
 
@@ -260,7 +261,10 @@ class BatchBuilder:
         variants = [intern(f"variant:{experiment}/{variant}") for experiment, variant in told]
         variants += [-1] * (MAX_VARIANTS - len(variants))
         run.slates.append(SlateEntry(len(run.rows), len(run.items), placement, arm, variants, event))
-        run.items += self._items.numbers(event.items)
+        numbers = self.on_the_way.pop(event.request_id, None)
+        if numbers is None or self._items.names(numbers) != event.items:
+            numbers = self._items.numbers(event.items)
+        run.items += numbers
         hour, device, region = self._moment(event.ts, event.context)
         flags = self._flags(event.ts, event.received_at)
         run.rows.append((offset, event.ts, user, IMPRESSION, NAN, 1.0, NAN, hour, device, region, flags))

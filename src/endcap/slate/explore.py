@@ -154,4 +154,4 @@ def explore(
     if changed:
         for at in np.flatnonzero(rank != np.arange(n)).tolist():
             ranks[at] = int(rank[at])
-    return Explored(rows, propensity.tolist(), ranks)
+    return Explored(rows, propensity.round(7).tolist(), ranks)  # shorter to write, as exact as anybody needs
