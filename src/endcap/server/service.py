@@ -27,7 +27,7 @@ MAX_QUERY_ITEMS = 200
 MAX_EXCLUDE = 1_000
 LAST_MS = 4_102_444_800_000  # the year 2100; folded state counts whole seconds in 32 bits
 POLL_S = 0.002
-LINGER, LINGER_S = 64, 0.005  # impressions handed to the log together, and how long the first one waits
+LINGER, LINGER_S = 256, 0.02  # impressions handed to the log together, and how long the first one waits
 
 
 class Service:
