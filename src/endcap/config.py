@@ -140,6 +140,8 @@ class LearningConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     leaves: int = 16  # per tree, at most 32
     learning_rate: float = 0.1  # smaller needs more trees
     seed: int = 1  # the same log and seed give the same ranker
+    slates_enough: int = 2_000  # logged slates with a right answer from which on they teach; below in proportion
+    every_h: float = 0.0  # a server trains in the background this often, when there is news; 0 = never
 
 
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
