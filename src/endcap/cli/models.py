@@ -51,13 +51,16 @@ def train(
 ) -> None:
     """Learn from the log. A server may be running: it swaps within a second of the end."""
     from endcap.config import load_config
-    from endcap.learning.store import KINDS
+    from endcap.learning.store import FOLDER, KINDS
     from endcap.learning.train import train_and_judge
+    from endcap.stores.lock import WriterLock
     from endcap.stores.sqlite import SqliteLog
 
     settings, _ = load_config(config)
-    log = SqliteLog(existing(directory) / "endcap.db", read_only=True)
+    (existing(directory) / FOLDER).mkdir(exist_ok=True)
+    log = SqliteLog(directory / "endcap.db", read_only=True)
     kinds = [kind for kind in KINDS if not parts or kind in parts]
+    lock = WriterLock(directory / FOLDER / "training.lock")  # one training at a time, whoever starts it
     try:
         with progress_bar() as step:
             if export is None:
@@ -66,6 +69,7 @@ def train(
                 n_rows, n_queries = write_table(log, directory, settings, export, step)
     finally:
         log.close()
+        lock.release()
     if export is not None:
         note(f"{n_rows} rows of {n_queries} requests written to {export}")
     elif as_json:
