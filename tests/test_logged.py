@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -40,9 +41,9 @@ MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 N = 8
 LOOK = 1.0 / np.arange(1, N + 1)
-LIKE = np.linspace(0.2, 0.6, N)  # item k is liked the better the further back it usually stands
+LIKE = np.linspace(0.3, 0.7, N)  # item k is liked the better the further back it usually stands
 ITEMS = [f"i{k}" for k in range(N)]
-SMALL = Boosting(trees=30, leaves=8, least_rows=20, column_share=1.0)
+HOW = Boosting(trees=60, leaves=8, learning_rate=0.05, least_rows=200, column_share=1.0)
 CONFIG = Config(learning=LearningConfig(trees=20, leaves=8, queries=1_000, window_d=60.0, slates_enough=200))
 
 
@@ -68,7 +69,9 @@ def biased(n: int, seed: int = 1, shuffled: float = 0.5) -> list[Event]:
     """Slates of all items, in a fixed order or shuffled; clicks by look and liking, a fifth of them bought."""
     rng = np.random.default_rng(seed)
     found: list[Event] = [
-        ItemChange(event_id=f"item{k}", item_id=name, ts=START_MS, item=Item(item_id=name, price=3.0 + k, brand=name))
+        ItemChange(
+            event_id=f"item{k}", item_id=name, ts=START_MS, item=Item(item_id=name, price=3.0 + k, categories=[["c"]])
+        )
         for k, name in enumerate(ITEMS)
     ]
     for s in range(n):
@@ -79,7 +82,7 @@ def biased(n: int, seed: int = 1, shuffled: float = 0.5) -> list[Event]:
             found.append(click(s, ts + 3_000 + place, int(order[place])))
             if rng.random() < 0.2:
                 found.append(click(s, ts + 30_000 + place, int(order[place]), "purchase"))
-    found.append(end(START_MS + n * 3 * MINUTE_MS + 2 * DAY_MS))
+    found.append(end(START_MS + n * 3 * MINUTE_MS + DAY_MS + MINUTE_MS))
     return found
 
 
@@ -107,23 +110,25 @@ def rows_of(log: MemoryLog, lessons: list[SlateLesson], config: Config) -> tuple
 
 
 def test_naive_training_believes_the_front_and_weighted_training_what_people_like() -> None:
-    log = log_of(biased(4_000))
+    """Rank correlation with true liking, on slates that were not learned. Six seeds gave 0.74 to 1, and -0.43 to -1."""
+    log = log_of(biased(5_000, seed=3, shuffled=0.3))
     found = read_slates(log, log.last_offset(), CONFIG, 0)
     examples, engine, _ = rows_of(log, found.lessons, CONFIG)
+    engine.close()
     table = examples.table()
-    assert len(table) > 3_000
     assert table.weights is not None
+    late = table.ts > np.quantile(table.ts, 0.75)
+    learned, unseen = table.part(~late), table.part(late)
+    price = np.round(unseen.rows[:, examples.columns.index("price_level")], 2)  # tells the items apart
+    assert np.unique(price).shape[0] == N
 
     def rank_correlation(learned: Table) -> float:
-        heads = fit_heads(learned, examples.columns, ("click",), {"click": 1.0}, SMALL)
-        engine.use_ranker(TreeRanker("t", examples.columns, heads))
-        scores = engine.scores(Query(anon_id="nobody"), ITEMS)
-        return float(spearmanr([scores[item] for item in ITEMS], LIKE).statistic)
+        heads = fit_heads(learned, examples.columns, ("click",), {"click": 1.0}, HOW)
+        scores = TreeRanker("t", examples.columns, heads).score(unseen.rows)
+        return float(spearmanr([scores[price == one].mean() for one in np.unique(price)], LIKE).statistic)
 
-    weighted, naive = rank_correlation(table), rank_correlation(replace(table, weights=None))
-    engine.close()
-    assert weighted > 0.7
-    assert naive < 0.0
+    assert rank_correlation(learned) > 0.65
+    assert rank_correlation(replace(learned, weights=None)) < -0.3
 
 
 def test_the_rows_are_those_that_served() -> None:
@@ -137,22 +142,31 @@ def test_the_rows_are_those_that_served() -> None:
     )
     clock, rng, log = VirtualClock(START_MS), np.random.default_rng(2), MemoryLog()
     served: dict[str, list[tuple[Any, Any]]] = {}
+    untold: set[str] = set()  # a new item was drawn that stood there by merit: the log does not say so
     with Engine(log, config, Runtime(clock, seed=5)) as engine:
         engine.put_items([Item(item_id=f"p{k}", price=2.0 + k, categories=[[f"c{k % 3}"]]) for k in range(30)])
         read_side, seen = engine.recommender, list[tuple[Any, Any]]()
+        plans: list[Any] = []
         score = read_side.score
 
         def watched(ask: Any, items: Any, source_scores: Any) -> Any:
+            plans.append(ask.plan)
             seen.append((items.copy(), read_side.rows.read(ask.interest, items, source_scores).copy()))
             return score(ask, items, source_scores)
 
         read_side.score = watched  # type: ignore[method-assign]
-        for s in range(700):
+        engine.observe([
+            Interaction(type="view", ts=START_MS + k, anon_id=f"a{k % 60}", item_id=f"p{rng.integers(30)}")
+            for k in range(300)
+        ])  # fmt: skip
+        for s in range(600):
             clock.ts += 2 * MINUTE_MS
             who = f"a{rng.integers(60)}"
             seen.clear()
             slate = engine.serve(Query(anon_id=who, placement="home"))
             served[slate.request_id] = seen[-1:]
+            if plans[-1].fresh >= 0 and all(one.rank != -1 for one in slate.items):
+                untold.add(slate.request_id)
             clock.ts += 5_000
             chosen = slate.items[rng.integers(len(slate.items))].item_id
             kind: Any = "purchase" if s % 5 == 0 else "click"
@@ -165,16 +179,17 @@ def test_the_rows_are_those_that_served() -> None:
         slates = {stored.offset: stored.event for stored in log.read(0, 10_000) if isinstance(stored.event, Impression)}
         found = read_slates(log, log.last_offset(), config, 0)
         assert found.counts["refused"] == found.counts["named_items"] == 0
-        examples, replayed, reader = rows_of(log, found.lessons, config)
+        lessons = [one for one in found.lessons if slates[one.offset].request_id not in untold]
+        examples, replayed, reader = rows_of(log, lessons, config)
         replayed.close()
         expected = []
-        for lesson in found.lessons:
+        for lesson in lessons:
             slate_ = slates[lesson.offset]
             items, rows = served[slate_.request_id][0]
             shown = np.array([number(one) for one in slate_.items], np.int32)
             expected += examples_of(lesson, shown, items, rows)
     kept = examples.kept()
-    assert len(kept) == len(expected) > 400
+    assert len(kept) == len(expected) > 300
     assert any(-1 in slate.ranks for slate in slates.values())
     assert {slate.arm for slate in slates.values()} == {"usual", "loud"}
     assert reader.counts.total() == 0
@@ -217,9 +232,9 @@ def test_what_cannot_teach_is_counted_by_reason() -> None:
     last = events[-1].ts
     young = slate_of(9_000, last - 1_000, range(N))
     page = structs.replace(slate_of(9_001, START_MS + 1_000, range(N)), context_hash="of a page")
-    again = slate_of(3, events[-2].ts, range(N))
-    found = read([*events[:-1], page, again, again, young, click(9_000, last, 1), events[-1]])
-    assert found.counts == {"shown": 604, "immature": 1, "named_items": 1, "refused": 1}
+    again = structs.replace(slate_of(3, events[-2].ts, range(N)), event_id="imp:again")
+    found = read([*events[:-1], page, again, young, click(9_000, last, 1), events[-1]])
+    assert found.counts == Counter(shown=603, immature=1, named_items=1, refused=1)
     assert "shown just before" in found.refused[0]
     offsets = {one.offset for one in found.lessons}
     assert offsets == {one.offset for one in read(events).lessons}
@@ -258,7 +273,7 @@ def test_a_shopper_who_is_not_as_warm_in_the_replay_asked_otherwise() -> None:
     examples, engine, reader = rows_of(log, found.lessons, CONFIG)
     engine.close()
     assert len(examples) == 0
-    assert reader.counts == {"asked_otherwise": len(found.lessons)}
+    assert reader.counts == Counter(asked_otherwise=len(found.lessons))
 
 
 # ---------------------------------------------------------------- the mix
@@ -287,7 +302,7 @@ def test_slates_take_over_in_proportion_and_never_alone() -> None:
 def test_training_says_what_it_learned_from(tmp_path: Any) -> None:
     outcome = train_and_judge(log_of(biased(1_500)), tmp_path, CONFIG, kinds=["ranker"])
     meta = outcome.meta
-    assert meta["examples"]["slates"] > 400
+    assert meta["examples"]["slates"] > 200
     assert meta["examples"]["replay"] == pytest.approx(meta["examples"]["slates"] / 4, rel=0.5)
     assert meta["queries"] == sum(meta["examples"].values())
     assert min(meta["judged"].values()) > 20

@@ -25,8 +25,9 @@ quarter, because candidates that never reach a slate must be told apart as well.
 
 Two passes: the first folds nothing but attribution and positions and keeps some 200 bytes a slate that can still be
 rewarded; the second is the replay of learning/train.py, which reads rows right before the impression is folded. A row
-is what serving reads at that moment under the settings of today and the arm that was drawn (law L4); only what the log
-got between the answer and its impression makes it differ from the row that was served.
+is what serving reads at that moment under the settings of today and the arm that was drawn (law L4). It differs from
+the row that was served by what the log got between the answer and its impression, and where exploration drew a new item
+that stood on the slate by merit.
 
 Cost: the first pass 5 us an event, 40 us where it is a slate; the second one request per slate that teaches. Not for:
 shelves whose places are not in a row, and shops whose positions change in the window (theta is one figure).
@@ -148,11 +149,13 @@ def read_slates(log: EventLog, until: int, config: Config, since_ms: int, progre
             if isinstance(slate, Impression) and slate.items and slate.ts >= since_ms:
                 note(slate, stored.offset, state, found, waiting)
         state.fold(chunk)
-        found.counts["unclean"] += len(state.coming)  # cleaning took them for a machine's, or too late
-        state.coming.clear()
+        if state.coming:  # cleaning took them for a machine's, or too late
+            found.counts["unclean"] += len(state.coming)
+            state.coming.clear()
         progress("slates", after, until)
     closed_ms = newest_ms - int(config.feedback.window_h * 3_600_000)
-    found.counts["immature"] = sum(ts > closed_ms for ts in waiting)
+    if young := sum(ts > closed_ms for ts in waiting):
+        found.counts["immature"] = young
     views: dict[str, PositionView] = {}
     for shown in state.rewarded:
         if shown.ts > closed_ms:
@@ -269,7 +272,8 @@ class SlateRows:
             recommender.propose_fallback(ask)  # as serving does on the ladder's next rung
         items, rows = recommender.features(ask)
         examples = examples_of(lesson, shown, items, rows)
-        self.counts["not_found"] += not examples
+        if not examples:
+            self.counts["not_found"] += 1
         for example in examples:
             into.add(example)
 
