@@ -143,7 +143,7 @@ def about_slates(meta: dict[str, Any]) -> list[str]:
     if not counts.get("shown"):
         return []
     left = [f"{counts[reason]} {words}" for reason, words in LEFT_OUT.items() if counts.get(reason)]
-    told = f"of {counts['shown']} logged slates {counts['teach']} teach"
+    told = f"of {counts['shown']} logged slates of the window {counts['teach']} teach"
     return [f"{told}; left out: {', '.join(left)}" if left else told, *meta["refused"]]
 
 

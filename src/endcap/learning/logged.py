@@ -29,8 +29,8 @@ is what serving reads at that moment under the settings of today and the arm tha
 the row that was served by what the log got between the answer and its impression, and where exploration drew a new item
 that stood on the slate by merit.
 
-Cost: the first pass 5 us an event, 40 us where it is a slate; the second one request per slate that teaches. Not for:
-shelves whose places are not in a row, and shops whose positions change in the window (theta is one figure).
+Cost: the first pass 30 us an event where two of five are slates of eight items; the second one request per slate. Not
+for: shelves whose places are not in a row, and layouts that change within the window (theta is one figure).
 """
 
 from __future__ import annotations

@@ -187,10 +187,23 @@ def planned(logged: Logged, start: int, last: int, how: LearningConfig) -> Plan:
     newest = logged.lessons[-1].ts if share == 1.0 else last  # the newest day of slates is not closed yet
     judged_from = newest - int((newest - start) * how.judged_share)
     most = how.queries - round(how.queries * LEAST_REPLAY)
-    learned = [one for one in logged.lessons if one.ts < judged_from][-most:]
-    judged = [one for one in logged.lessons if one.ts >= judged_from][-most_judged(how) :]
-    beside = len(learned) * LEAST_REPLAY / (1.0 - LEAST_REPLAY)
-    return Plan(judged_from, learned + judged, round((1.0 - share) * how.queries + share * beside))
+    learned = newest_of([one for one in logged.lessons if one.ts < judged_from], most)
+    judged = newest_of([one for one in logged.lessons if one.ts >= judged_from], most_judged(how))
+    examples = sum(len(one.right) for one in learned)
+    beside = examples * LEAST_REPLAY / (1.0 - LEAST_REPLAY)
+    fill = min((1.0 - share) * how.queries + share * beside, how.queries - examples)
+    return Plan(judged_from, learned + judged, round(fill))
+
+
+def newest_of(lessons: Sequence[SlateLesson], most: int) -> list[SlateLesson]:
+    """The newest slates that give at most ``most`` examples, in order of the log."""
+    found: list[SlateLesson] = []
+    for lesson in reversed(lessons):
+        most -= len(lesson.right)
+        if most < 0:
+            break
+        found.append(lesson)
+    return found[::-1]
 
 
 def most_judged(how: LearningConfig) -> int:
