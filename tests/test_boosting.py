@@ -100,6 +100,35 @@ def test_the_logistic_curve_is_found_again(slope: float, offset: float, shift: f
     assert a * shift + b == pytest.approx(offset, abs=0.35)
 
 
+def test_a_weight_counts_as_so_many_equal_rows() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=3_000)
+    label = (rng.random(3_000) < 1.0 / (1.0 + np.exp(1.0 - 2.0 * x))).astype(np.uint8)
+    times = rng.integers(1, 5, 3_000)
+    weighted = calibrated(x, label, times.astype(np.float32))
+    assert weighted == pytest.approx(calibrated(np.repeat(x, times), np.repeat(label, times)), rel=1e-3)
+
+
+def test_heavy_queries_decide_what_is_learned() -> None:
+    """A third of the queries follow the other column; they win when they weigh more."""
+    data = table(240)
+    other = np.arange(240) % 3 == 0
+    right = data.rows[:, 2].reshape(240, -1).argmax(axis=1) + 12 * np.arange(240)
+    labels = data.labels.copy()
+    labels[np.repeat(other, 12)] = 0
+    labels[right[other], 0] = 1
+    data = replace(data, labels=labels)
+
+    def follows_other(weights: np.ndarray | None) -> bool:
+        heads = fit_heads(replace(data, weights=weights), COLUMNS, ("click",), {"click": 1.0}, SMALL)
+        scores = TreeRanker("t", COLUMNS, heads).score(np.array([[2.0, 0.0, 0.0], [0.0, 0.0, 2.0]], np.float32))
+        return bool(scores[1] > scores[0])
+
+    assert not follows_other(None)
+    assert not follows_other(np.ones(240, np.float32))
+    assert follows_other(np.where(other, 10.0, 1.0).astype(np.float32))
+
+
 def test_a_score_that_says_nothing_or_the_opposite_keeps_a_positive_slope() -> None:
     x = np.linspace(-1, 1, 1000)
     slope, offset = calibrated(x, (x < 0).astype(np.uint8))
@@ -109,7 +138,10 @@ def test_a_score_that_says_nothing_or_the_opposite_keeps_a_positive_slope() -> N
 
 def test_parts_of_a_table_keep_queries_whole() -> None:
     data = table(10, 4)
+    data = replace(data, weights=np.arange(10, dtype=np.float32))
     part = data.part(np.arange(10) % 2 == 0)
+    assert part.weights is not None
+    assert part.weights.tolist() == [0, 2, 4, 6, 8]
     assert len(part) == 5
     assert (part.rows[:4] == data.rows[:4]).all()
     assert (part.rows[4:8] == data.rows[8:12]).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -86,3 +87,23 @@ def test_too_few_requests_judge_nobody() -> None:
     verdict = judge(Column(0), Column(1), table(10), [1.0, 6.0])
     assert not verdict.passed
     assert "10 requests" in verdict.why
+
+
+def test_a_weight_counts_as_so_many_equal_requests() -> None:
+    data, times = table(60), np.random.default_rng(1).integers(1, 4, 60)
+    again = np.repeat(np.arange(60), times)
+    row = np.concatenate([np.arange(q * 20, q * 20 + 20) for q in again])
+    repeated = Table(data.rows[row], data.labels[row], data.sizes[again], data.ts[again])
+    weighted = judge(Column(0), Column(1), replace(data, weights=times.astype(np.float32)), [1.0, 6.0])
+    plain_ = judge(Column(0), Column(1), repeated, [1.0, 6.0])
+    assert (weighted.new, weighted.old) == pytest.approx((plain_.new, plain_.old))
+    assert weighted.queries == 60
+    assert weighted.standard_error > plain_.standard_error, "repeating is no new evidence"
+
+
+def test_an_equal_weight_changes_nothing() -> None:
+    data, noisy = table(80), Column(0, noise=1.0)
+    one, same = (judge(noisy, Column(1), some, [1.0, 6.0]) for some in (
+        data, replace(data, weights=np.full(80, 3.0, np.float32))
+    ))  # fmt: skip
+    assert (one.new, one.old, one.standard_error) == pytest.approx((same.new, same.old, same.standard_error))

@@ -15,6 +15,7 @@ from endcap.errors import InvalidInput
 from endcap.learning.boosting import TooFewExamples
 from endcap.learning.examples import Examples
 from endcap.learning.lessons import DAY_MS, OBJECTIVES, Lesson, Story, window_start
+from endcap.learning.logged import SlateRows
 from endcap.learning.store import ModelStore
 from endcap.learning.table import frame
 from endcap.learning.train import asked, rehearse, rewards_of, train_and_judge
@@ -125,7 +126,7 @@ def note_all(log: MemoryLog, lessons: list[Lesson], until: int, into: Examples) 
     """Replay the log and take the rows of every lesson."""
     clock = VirtualClock(0)
     with Engine(MemoryLog(), CONFIG, Runtime(clock, seed=1)) as engine:
-        for _, note in asked(log, lessons, engine, clock, until, lambda *_: None):
+        for _, note in asked(log, lessons, engine, clock, until, SlateRows(CONFIG), lambda *_: None):
             note(into)
 
 
@@ -225,7 +226,7 @@ def test_rows_of_a_shop_with_factors_hold_them(log: MemoryLog) -> None:
 def test_the_training_table_is_what_the_ranker_learns_from(log: MemoryLog) -> None:
     done = rehearse(log, CONFIG)
     table = frame(done)
-    assert table.columns == ["query", "ts", "judged", *OBJECTIVES, *done.columns]
+    assert table.columns == ["query", "ts", "judged", "weight", *OBJECTIVES, *done.columns]
     assert table.height == done.learned.rows.shape[0] + done.unseen.rows.shape[0]
     learned = table.filter(~table["judged"])
     assert (learned.select(done.columns).to_numpy() == done.learned.rows).all()

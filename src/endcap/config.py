@@ -140,6 +140,8 @@ class LearningConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     leaves: int = 16  # per tree, at most 32
     learning_rate: float = 0.1  # smaller needs more trees
     seed: int = 1  # the same log and seed give the same ranker
+    slates_enough: int = 2_000  # logged slates with a right answer from which on they teach; below in proportion
+    every_h: float = 0.0  # a server trains in the background this often, when there is news; 0 = never
 
 
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -258,7 +260,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def load_config(path: Path | None = None, environ: Mapping[str, str] | None = None) -> tuple[Config, dict[str, str]]:
     """The effective config and the source of every value that differs from its default.
 
-    ``path`` None looks for ``endcap.toml`` in the working directory. Errors name the file, the key and the remedy.
+    ``path`` None looks for ``endcap.toml`` in the working directory; a file ``*.json`` holds a whole ``Config``, as a
+    server hands it to a training. Errors name the file, the key and the remedy.
     """
     file = path or Path("endcap.toml")
     tree: dict[str, Any] = {}
@@ -267,9 +270,10 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
         raise ConfigError(f"no config file at {file}; expected a TOML file, or leave out --config for the defaults")
     if file.exists():
         try:
-            tree = tomllib.loads(file.read_text("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as broken:
-            raise ConfigError(f"{file} is not valid TOML: {broken}") from broken
+            text = file.read_text("utf-8")
+            tree = msgspec.json.decode(text, type=dict[str, Any]) if file.suffix == ".json" else tomllib.loads(text)
+        except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as broken:
+            raise ConfigError(f"{file} is not valid {file.suffix[1:].upper() or 'TOML'}: {broken}") from broken
         for name in flatten(tree):
             sources[name] = str(file)
     for variable, text in (os.environ if environ is None else environ).items():

@@ -51,13 +51,16 @@ def train(
 ) -> None:
     """Learn from the log. A server may be running: it swaps within a second of the end."""
     from endcap.config import load_config
-    from endcap.learning.store import KINDS
+    from endcap.learning.store import FOLDER, KINDS
     from endcap.learning.train import train_and_judge
+    from endcap.stores.lock import WriterLock
     from endcap.stores.sqlite import SqliteLog
 
     settings, _ = load_config(config)
-    log = SqliteLog(existing(directory) / "endcap.db", read_only=True)
+    (existing(directory) / FOLDER).mkdir(exist_ok=True)
+    log = SqliteLog(directory / "endcap.db", read_only=True)
     kinds = [kind for kind in KINDS if not parts or kind in parts]
+    lock = WriterLock(directory / FOLDER / "training.lock")  # one training at a time, whoever starts it
     try:
         with progress_bar() as step:
             if export is None:
@@ -66,6 +69,7 @@ def train(
                 n_rows, n_queries = write_table(log, directory, settings, export, step)
     finally:
         log.close()
+        lock.release()
     if export is not None:
         note(f"{n_rows} rows of {n_queries} requests written to {export}")
     elif as_json:
@@ -104,16 +108,43 @@ def sentence(outcome: Outcome) -> str:
     verdict, meta = outcome.verdict, outcome.meta
     if verdict is None:
         return "\n".join(lines)
-    learned = f"{meta['queries']} requests learned from, {verdict.queries} judged by, {meta['seconds']} s"
+    kinds = meta["examples"]
+    learned = (
+        f"{meta['queries']} examples learned from ({kinds['slates']} of logged slates, {kinds['replay']} of what "
+        f"shoppers did next), {verdict.queries} judged by, {meta['seconds']} s"
+    )
     judged = (
         f"NDCG@20 {verdict.new:.4f}, the serving ranker {verdict.old:.4f} (give or take {verdict.standard_error:.4f})"
     )
     lines += [f"model {outcome.number}: {learned}", f"{judged}: {verdict.why}"]
+    lines += about_slates(meta)
     if outcome.promoted:
         lines.append("it serves from now on; go back with: endcap models rollback")
     else:
         lines.append(f"it is stored and does not serve; insist with: endcap models promote {outcome.number}")
     return "\n".join(lines)
+
+
+LEFT_OUT = {
+    "immature": "too young",
+    "named_items": "asked on the page of an item",
+    "places_unknown": "clicked at places whose attention is unknown (set explore.share)",
+    "unclean": "of machines or late",
+    "asked_otherwise": "asked in a way the log does not say",
+    "placement_gone": "of a placement that is no longer configured",
+    "not_found": "of items that no source finds any more",
+    "refused": "broken",
+}
+
+
+def about_slates(meta: dict[str, Any]) -> list[str]:
+    """What logged slates taught, and why others did not."""
+    counts = meta["slates"]
+    if not counts.get("shown"):
+        return []
+    left = [f"{counts[reason]} {words}" for reason, words in LEFT_OUT.items() if counts.get(reason)]
+    told = f"of {counts['shown']} logged slates of the window {counts['teach']} teach"
+    return [f"{told}; left out: {', '.join(left)}" if left else told, *meta["refused"]]
 
 
 @app.command("list")

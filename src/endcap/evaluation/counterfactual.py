@@ -36,14 +36,14 @@ from endcap.config import Config, PlacementConfig, overridden
 from endcap.engine import Engine, Progress, silent
 from endcap.errors import InvalidInput, NotFound
 from endcap.feedback.attribution import OpenSlates
-from endcap.feedback.impressions import named_no_items
+from endcap.feedback.impressions import named_no_items, query_of
 from endcap.feedback.off_policy import MIN_ESS, Estimate, Verdict, cross_fitted, importance, judge, mean
 from endcap.preprocess.batch import request_hash
 from endcap.protocols import EventLog
 from endcap.runtime import Runtime, VirtualClock
 from endcap.state import State
 from endcap.stores.memory import MemoryLog
-from endcap.types import DEVICES, F4, F8, I4, I8, Impression, Query, Stored
+from endcap.types import DEVICES, F4, F8, I4, I8, Impression, Stored
 
 CHUNK = 20_000
 HOURS = 24
@@ -212,21 +212,13 @@ def read_story(log: EventLog, candidate: Candidate, progress: Progress = silent)
                 progress("replay", events[-1].offset, until)
             if slate is not None:
                 clock.ts = max(clock.ts, slate.ts)
-                found = engine.recommend(question(slate))
+                found = engine.recommend(query_of(slate))
                 number = state.items.get
                 watcher.asked[request_hash(slate.request_id)] = [number(one.item_id) for one in found.items]
         prefix = f"arm:{candidate.placement}/"
         names = [state.labels.name(k) for k in range(len(state.labels))]
         arms = {name[len(prefix) :]: k for k, name in enumerate(names) if name.startswith(prefix)}
         return watcher.story(), arms
-
-
-def question(slate: Impression) -> Query:
-    """What was asked when this slate was shown, as far as the impression says."""
-    return Query(
-        user_id=slate.user_id, anon_id=slate.anon_id, session_id=slate.session_id, placement=slate.placement,
-        n=len(slate.items), ts=slate.ts, context=slate.context,
-    )  # fmt: skip
 
 
 def pieces(log: EventLog, until: int, placement: str | None) -> Iterator[tuple[list[Stored], Impression | None]]:

@@ -58,3 +58,11 @@ def impression_of(query: Query, slate: Slate) -> Impression:
             slate.placement, slate.versions.get("policy"), slate.warmth, query.context, tuple(query.items)
         ),
     )
+
+
+def query_of(slate: Impression) -> Query:
+    """What was asked when a logged slate was shown, as far as the impression says."""
+    return Query(
+        user_id=slate.user_id, anon_id=slate.anon_id, session_id=slate.session_id, placement=slate.placement,
+        n=len(slate.items), ts=slate.ts, context=slate.context,
+    )  # fmt: skip

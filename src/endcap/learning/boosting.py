@@ -3,6 +3,8 @@
 Groups are requests, so a forest learns to order one request's candidates and nothing else (Burges 2010). The first
 objective's raw score, made out of fold, is a column of the others: in fold it would be too good to be true.
 
+Weights of requests come through: a tree climbs their weighted sum, and a probability is that of the weighted rows.
+
 Everything is seeded and deterministic.
 """
 
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from endcap.errors import EndcapError
 from endcap.learning.examples import Table
@@ -63,6 +66,7 @@ def fit_heads(
     if not len(table):
         raise too_few(0, objectives[0])
     heads: list[Head] = []
+    weights = table.row_weights()
     stacked: F8 | None = None
     most = 0
     for k, objective in enumerate(objectives):
@@ -74,9 +78,9 @@ def fit_heads(
         rows = table.rows if stacked is None else np.column_stack([table.rows, stacked.astype(np.float32)])
         names = columns if stacked is None else (*columns, STACKED)
         keep = np.repeat(useful, table.sizes)
-        model = grow(rows[keep], label[keep], table.sizes[useful], names, how)
+        model = grow(rows[keep], label[keep], table.sizes[useful], names, how, kept(weights, keep))
         raw = model.predict(rows, raw_score=True, num_threads=how.threads)
-        slope, offset = calibrated(raw, label)  # over all requests, so that a rare outcome stays improbable
+        slope, offset = calibrated(raw, label, weights)  # over all requests, so that a rare outcome stays improbable
         heads.append(Head(objective, model.model_to_string(num_iteration=-1), slope, offset, rewards[objective]))
         if stacked is None and k + 1 < len(objectives):
             stacked = out_of_fold(table, label, useful, columns, how)
@@ -93,24 +97,31 @@ def too_few(found: int, objective: str) -> TooFewExamples:
     )
 
 
-def grow(rows: F4, label: U1, sizes: I4, names: tuple[str, ...], how: Boosting) -> Any:
-    """One LightGBM booster."""
+def kept(weights: F4 | None, rows: NDArray[np.bool_]) -> F4 | None:
+    """The weights of these rows."""
+    return None if weights is None else weights[rows]
+
+
+def grow(rows: F4, label: U1, sizes: I4, names: tuple[str, ...], how: Boosting, weights: F4 | None = None) -> Any:
+    """One LightGBM booster. ``weights`` [n] are equal within a query: then they weigh its pairs."""
     import lightgbm  # heavy, and only training needs it
 
     data = lightgbm.Dataset(
-        rows, label, group=sizes, feature_name=[feature_name(name) for name in names], free_raw_data=True
-    )
+        rows, label, group=sizes, weight=weights, feature_name=[feature_name(name) for name in names],
+        free_raw_data=True,
+    )  # fmt: skip
     return lightgbm.train(how.parameters(), data, how.trees)
 
 
 def out_of_fold(table: Table, label: U1, useful: Any, columns: tuple[str, ...], how: Boosting) -> F8:
     """For every row the raw score of a forest that has not seen the row's query."""
     fold = np.arange(len(table)) % FOLDS
-    raw = np.zeros(table.rows.shape[0])
+    raw, weights = np.zeros(table.rows.shape[0]), table.row_weights()
     for f in range(FOLDS):
         learn = np.repeat(useful & (fold != f), table.sizes)
         tell = np.repeat(fold == f, table.sizes)
-        model = grow(table.rows[learn], label[learn], table.sizes[useful & (fold != f)], columns, how)
+        sizes = table.sizes[useful & (fold != f)]
+        model = grow(table.rows[learn], label[learn], sizes, columns, how, kept(weights, learn))
         raw[tell] = model.predict(table.rows[tell], raw_score=True, num_threads=how.threads)
     return raw
 
@@ -121,14 +132,17 @@ def positives_per_query(table: Table, label: U1) -> I4:
     return np.add.reduceat(label.astype(np.int32), starts).astype(np.int32)
 
 
-def calibrated(raw: F8, label: U1, steps: int = 30) -> tuple[float, float]:
+def calibrated(raw: F8, label: U1, weights: F4 | None = None, steps: int = 30) -> tuple[float, float]:
     """Slope (positive) and offset of the logistic curve from raw score to probability, by Newton's method."""
-    slope, offset = 1.0, float(np.log((label.sum() + 1.0) / (len(label) - label.sum() + 1.0)))
+    count = np.ones(len(label)) if weights is None else weights.astype(np.float64)
+    right = float((label * count).sum())
+    slope, offset = 1.0, float(np.log((right + 1.0) / (count.sum() - right + 1.0)))
     x, y = raw - raw.mean(), label.astype(np.float64)
     for _ in range(steps):
         p = 1.0 / (1.0 + np.exp(-np.clip(slope * x + offset, -30, 30)))
-        w = np.maximum(p * (1.0 - p), 1e-9)
-        gradient = np.array([((y - p) * x).sum() - 1e-3 * slope, (y - p).sum()])
+        w = np.maximum(p * (1.0 - p), 1e-9) * count
+        missed = (y - p) * count
+        gradient = np.array([(missed * x).sum() - 1e-3 * slope, missed.sum()])
         hessian = np.array([[(w * x * x).sum() + 1e-3, (w * x).sum()], [(w * x).sum(), w.sum() + 1e-9]])
         step = np.linalg.solve(hessian, gradient)
         slope, offset = max(1e-3, slope + float(step[0])), offset + float(step[1])

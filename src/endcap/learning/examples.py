@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ class Table:
     labels: U1  # [n, objectives]
     sizes: I4  # [q] rows of each query
     ts: I8  # [q]
+    weights: F4 | None = None  # [q] how much each query counts, None = 1 each
 
     def __len__(self) -> int:
         return int(self.sizes.shape[0])
@@ -46,7 +47,12 @@ class Table:
     def part(self, keep: NDArray[np.bool_]) -> Table:
         """The queries for which ``keep`` [q] holds."""
         rows = np.repeat(keep, self.sizes)
-        return Table(self.rows[rows], self.labels[rows], self.sizes[keep], self.ts[keep])
+        weights = None if self.weights is None else self.weights[keep]
+        return Table(self.rows[rows], self.labels[rows], self.sizes[keep], self.ts[keep], weights)
+
+    def row_weights(self) -> F4 | None:
+        """[n] the weight of each row's query; None = 1 each."""
+        return None if self.weights is None else np.repeat(self.weights, self.sizes)
 
 
 class Examples:
@@ -92,17 +98,40 @@ class Examples:
         keep = np.concatenate([np.flatnonzero(positive), others])
         self._kept.append(Example(t_ms, rows[keep], labels[keep], weight))
 
+    def add(self, example: Example) -> None:
+        """Keep an example that was read elsewhere."""
+        self._kept.append(example)
+
+    def kept(self) -> list[Example]:
+        """The newest examples, in order of time."""
+        return list(self._kept)
+
     def table(self) -> Table:
         """Everything kept."""
-        width = len(self.columns)
-        if not self._kept:
-            return Table(
-                np.zeros((0, width), np.float32), np.zeros((0, len(self.objectives)), np.uint8),
-                np.zeros(0, np.int32), np.zeros(0, np.int64),
-            )  # fmt: skip
+        return table_of(self._kept, len(self.columns), len(self.objectives))
+
+
+def table_of(examples: Collection[Example], width: int, n_objectives: int) -> Table:
+    """Examples of rows of ``width`` columns as one table."""
+    if not examples:
         return Table(
-            np.concatenate([one.rows for one in self._kept]),
-            np.concatenate([one.labels for one in self._kept]),
-            np.array([one.rows.shape[0] for one in self._kept], np.int32),
-            np.array([one.ts for one in self._kept], np.int64),
-        )
+            np.zeros((0, width), np.float32), np.zeros((0, n_objectives), np.uint8), np.zeros(0, np.int32),
+            np.zeros(0, np.int64),
+        )  # fmt: skip
+    weights = np.array([one.weight for one in examples], np.float32)
+    return Table(
+        np.concatenate([one.rows for one in examples]),
+        np.concatenate([one.labels for one in examples]),
+        np.array([one.rows.shape[0] for one in examples], np.int32),
+        np.array([one.ts for one in examples], np.int64),
+        None if (weights == 1.0).all() else weights,
+    )
+
+
+def mixed(slates: Examples, replay: Examples) -> Table:
+    """Examples of both kinds as one table in order of time; those of slates weigh 1 on average, as the others do."""
+    told = slates.kept()
+    mean = float(np.mean([one.weight for one in told])) if told else 1.0
+    scaled = [replace(one, weight=one.weight / mean) for one in told]
+    both = sorted([*scaled, *replay.kept()], key=lambda one: one.ts)
+    return table_of(both, max(len(slates.columns), len(replay.columns)), len(replay.objectives))

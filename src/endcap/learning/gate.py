@@ -35,20 +35,34 @@ def judge(new: Ranker, old: Ranker, table: Table, rewards: Sequence[float]) -> V
     """Compare two rankers on the requests of ``table`` (all candidates, not a sample of them)."""
     gains = table.labels.astype(np.float64) @ np.array(rewards, np.float64)
     one, other = (ndcg(ranker.score(table.rows).astype(np.float64), gains, table) for ranker in (new, old))
-    n = one.shape[0]
+    n, weights = one.shape[0], weights_of(gains, table)
     if n < LEAST_QUERIES:
         why = f"{n} requests to judge by, {LEAST_QUERIES} needed"
-        return Verdict(queries=n, new=mean(one), old=mean(other), standard_error=0.0, passed=False, why=why)
+        return Verdict(
+            queries=n, new=mean(one, weights), old=mean(other, weights), standard_error=0.0, passed=False, why=why
+        )
     difference = one - other
-    error = float(difference.std(ddof=1) / np.sqrt(n))
-    passed = float(difference.mean()) >= -error
+    ahead = mean(difference, weights)
+    error = float(np.sqrt((weights**2 * (difference - ahead) ** 2).sum() * n / (n - 1)) / weights.sum())
+    passed = ahead >= -error
     why = "not worse than the serving ranker" if passed else "worse than the serving ranker"
-    return Verdict(queries=n, new=mean(one), old=mean(other), standard_error=error, passed=passed, why=why)
+    return Verdict(
+        queries=n, new=mean(one, weights), old=mean(other, weights), standard_error=error, passed=passed, why=why
+    )
 
 
-def mean(values: F8) -> float:
+def mean(values: F8, weights: F8) -> float:
     """0 for nothing."""
-    return float(values.mean()) if values.shape[0] else 0.0
+    return float((values * weights).sum() / weights.sum()) if values.shape[0] else 0.0
+
+
+def weights_of(gains: F8, table: Table) -> F8:
+    """The weight of each request that has a right answer."""
+    if not len(table):
+        return np.zeros(0)
+    right = np.maximum.reduceat(gains, np.cumsum(table.sizes) - table.sizes) > 0.0
+    weights = np.ones(len(table)) if table.weights is None else table.weights.astype(np.float64)
+    return weights[right]
 
 
 def ndcg(scores: F8, gains: F8, table: Table) -> F8:

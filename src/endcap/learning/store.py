@@ -78,7 +78,7 @@ class ModelStore:
         """Store what ``write`` puts into the file it is given; gives its number. It serves only after ``promote``."""
         self.folder.mkdir(parents=True, exist_ok=True)
         number = max(self.numbers(), default=0) + 1
-        write(self._path(number))
+        write(self.path(number))
         return number
 
     def promote(self, number: int, columns: tuple[str, ...]) -> Kind:
@@ -108,7 +108,7 @@ class ModelStore:
         """
         if number not in self.numbers():
             raise NotFound(f"no model {number} in {self.folder}; endcap models list shows what there is")
-        path = self._path(number)
+        path = self.path(number)
         artifact = read_artifact(path)
         kind = KIND_OF.get(artifact.schema)
         if kind is None:
@@ -145,7 +145,7 @@ class ModelStore:
             meta: dict[str, Any] = {}
             kind, error = "unknown", None
             try:
-                artifact = read_artifact(self._path(number))
+                artifact = read_artifact(self.path(number))
                 kind, meta = KIND_OF.get(artifact.schema, "unknown"), artifact.meta
                 self.load(number, columns)
             except ArtifactError as wrong:
@@ -171,7 +171,8 @@ class ModelStore:
                 "Delete it and name what shall serve: endcap models promote NUMBER"
             ) from wrong
 
-    def _path(self, number: int) -> Path:
+    def path(self, number: int) -> Path:
+        """The file of an artifact."""
         return self.folder / f"{number:06d}.endcap"
 
     def _point(self, kind: Kind, history: list[int]) -> None:

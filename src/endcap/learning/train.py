@@ -3,13 +3,18 @@ r"""Train: replay a log on a virtual clock, learn what it teaches, and judge the
     log -> lessons (moments to ask at) -> replay: fold up to the moment, read the candidates' rows -> trees -> gate
                                              \-> factors and content space, fitted on everything at the end
 
+Lessons are of two kinds: logged slates that were rewarded (learning/logged.py), and what shoppers did next
+(learning/lessons.py). With ``slates_enough`` slates the first kind are three of four; below that the second fill up in
+proportion. The gate judges by both kinds in the same proportion.
+
 The replay drives an engine in memory, with the same fold and the same reads as the one that serves (laws L1, L4); the
 log is only read, so a server may be writing it. Everything after the moment of a request is unknown to its rows (law
 L9): the vectors that rows are read with are fitted where the window begins. The newest part of the window is not
 learned: it is what the gate judges by.
 
 Cost: about 0.3 ms per request asked, 5 us per event folded, the trees, and the vectors twice; 12,000 requests on a log
-of a million events take about a minute of one core. Memory: the state, and the rows kept (learning/examples.py).
+of a million events take about a minute of one core; a log with slates is folded twice. Memory: the state, and the rows
+kept (learning/examples.py).
 """
 
 from __future__ import annotations
@@ -26,9 +31,10 @@ from endcap.config import Config, LearningConfig
 from endcap.engine import Engine, Progress, silent
 from endcap.errors import InvalidInput
 from endcap.learning.boosting import Boosting, fit_heads
-from endcap.learning.examples import Examples, Table
+from endcap.learning.examples import Examples, Table, mixed
 from endcap.learning.gate import Verdict, judge
 from endcap.learning.lessons import OBJECTIVES, Lesson, Story, window_start
+from endcap.learning.logged import Logged, SlateLesson, SlateRows, read_slates
 from endcap.learning.rankers import save_trees
 from endcap.learning.ratings import Ratings, ratings_of
 from endcap.learning.store import KINDS, Kind, ModelStore
@@ -40,11 +46,14 @@ from endcap.models.tree_ranker import Head, TreeRanker
 from endcap.protocols import EventLog, Ranker
 from endcap.runtime import Runtime, VirtualClock
 from endcap.stores.memory import MemoryLog
-from endcap.types import Interaction, Query, Stored
+from endcap.types import Event, Impression, Interaction, Query, Stored
 
 CHUNK = 20_000
 ASKED_PER_KEPT = 3  # many requests have no right answer among their candidates
 EVERY_CANDIDATE = 1_024  # for the gate
+LEAST_REPLAY = 0.25  # of the examples: slates say nothing of candidates that were never shown
+JUDGED = 5  # one request is judged by for so many learned from
+Moment = Lesson | SlateLesson
 VECTORS: tuple[Kind, ...] = ("factors", "content")
 
 
@@ -119,30 +128,87 @@ def rehearse(
     ``vectors``: kinds that rows are read with, fitted on what came before the window.
     """
     how, until = config.learning, log.last_offset()
+    if how.slates_enough < 1:
+        raise InvalidInput(f"learning.slates_enough is {how.slates_enough}; expected at least 1")
     story = Story(log, until)
     start = window_start(story, how.window_d)
     last = int(story.ts.max())
-    judged_from = last - int((last - start) * how.judged_share)
-    lessons = story.lessons(start, how.queries * ASKED_PER_KEPT, how.seed) if ask else []
-    learned = Examples(OBJECTIVES, negatives=how.negatives, most=how.queries, seed=how.seed)
-    unseen = Examples(OBJECTIVES, negatives=EVERY_CANDIDATE, most=max(500, how.queries // 5), seed=how.seed)
+    logged = read_slates(log, until, config, start, progress) if ask else Logged()
+    plan = planned(logged, start, last, how)
+    lessons = story.lessons(start, plan.replayed * ASKED_PER_KEPT, how.seed) if ask else []
+    moments: list[Moment] = sorted([*lessons, *plan.slates], key=lambda one: one.offset)
+    reader = SlateRows(config)
+    replayed, shown, unseen, unseen_shown = (
+        Examples(OBJECTIVES, negatives=negatives, most=most, seed=how.seed)
+        for negatives, most in (
+            (how.negatives, plan.replayed), (0, how.queries),
+            (EVERY_CANDIDATE, most_judged(how)), (EVERY_CANDIDATE, how.queries),
+        )
+    )  # fmt: skip
     clock = VirtualClock(0)
     with Engine(MemoryLog(), config, Runtime(clock, seed=1)) as engine:
-        for n, (lesson, note) in enumerate(asked(log, lessons, engine, clock, until, progress)):
+        for n, (moment, note) in enumerate(asked(log, moments, engine, clock, until, reader, progress)):
             if n == 0 and vectors:
-                fit_vectors(engine, vectors, ratings_until(log, lesson.offset - 1, config))
-            note(learned if lesson.ts < judged_from else unseen)
+                fit_vectors(engine, vectors, ratings_until(log, moment.offset - 1, config))
+            early = moment.ts < plan.judged_from
+            if isinstance(moment, SlateLesson):
+                note(shown if early else unseen_shown)
+            else:
+                note(replayed if early else unseen)
         columns = engine.columns
         kinds = [kind for kind in VECTORS if kind in fitted]
         found = fit_vectors(engine, kinds, ratings_until(log, until, config) if "factors" in kinds else None)
-    table = learned.table()
+    table = mixed(shown, replayed)
     meta = {
-        "first_offset": lessons[0].offset if lessons else 0, "last_offset": until, "from_ts": start, "to_ts": last,
-        "asked": learned.asked, "queries": len(table), "rows": int(table.rows.shape[0]),
+        "first_offset": moments[0].offset if moments else 0, "last_offset": until, "from_ts": start, "to_ts": last,
+        "asked": replayed.asked + shown.asked, "queries": len(table), "rows": int(table.rows.shape[0]),
         "right": dict(zip(OBJECTIVES, table.labels.sum(axis=0).tolist(), strict=True)),
+        "examples": {"slates": len(shown), "replay": len(replayed)},
+        "judged": {"slates": len(unseen_shown), "replay": len(unseen)},
+        "slates": {"teach": len(logged.lessons), **(logged.counts + reader.counts)},
+        "refused": logged.refused,
         "settings": structs.asdict(how),
     }  # fmt: skip
-    return Rehearsal(columns, table, unseen.table(), found, meta)
+    return Rehearsal(columns, table, mixed(unseen_shown, unseen), found, meta)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is learned from which kind of example."""
+
+    judged_from: int  # epoch ms: what is newer is not learned, the gate judges by it
+    slates: list[SlateLesson]
+    replayed: int  # most requests of replay that are learned from
+
+
+def planned(logged: Logged, start: int, last: int, how: LearningConfig) -> Plan:
+    """The newest slates, and so many requests of replay as fill up."""
+    share = min(1.0, len(logged.lessons) / how.slates_enough)
+    newest = logged.lessons[-1].ts if share == 1.0 else last  # the newest day of slates is not closed yet
+    judged_from = newest - int((newest - start) * how.judged_share)
+    most = how.queries - round(how.queries * LEAST_REPLAY)
+    learned = newest_of([one for one in logged.lessons if one.ts < judged_from], most)
+    judged = newest_of([one for one in logged.lessons if one.ts >= judged_from], most_judged(how))
+    examples = sum(len(one.right) for one in learned)
+    beside = examples * LEAST_REPLAY / (1.0 - LEAST_REPLAY)
+    fill = min((1.0 - share) * how.queries + share * beside, how.queries - examples)
+    return Plan(judged_from, learned + judged, round(fill))
+
+
+def newest_of(lessons: Sequence[SlateLesson], most: int) -> list[SlateLesson]:
+    """The newest slates that give at most ``most`` examples, in order of the log."""
+    found: list[SlateLesson] = []
+    for lesson in reversed(lessons):
+        most -= len(lesson.right)
+        if most < 0:
+            break
+        found.append(lesson)
+    return found[::-1]
+
+
+def most_judged(how: LearningConfig) -> int:
+    """Most requests of one kind that the gate judges by."""
+    return max(500, how.queries // JUDGED)
 
 
 def ratings_until(log: EventLog, until: int, config: Config) -> Ratings | None:
@@ -166,27 +232,32 @@ def rewards_of(how: LearningConfig) -> list[float]:
 
 
 def asked(
-    log: EventLog, lessons: Sequence[Lesson], engine: Engine, clock: VirtualClock, until: int, progress: Progress
-) -> Iterator[tuple[Lesson, Callable[[Examples], None]]]:
-    """Replay the log into ``engine``, whose clock is ``clock``; at each lesson yield it and what notes its rows."""
+    log: EventLog, moments: Sequence[Moment], engine: Engine, clock: VirtualClock, until: int, reader: SlateRows,
+    progress: Progress,
+) -> Iterator[tuple[Moment, Callable[[Examples], None]]]:  # fmt: skip
+    """Replay the log into ``engine``, whose clock is ``clock``; at each moment yield it and what notes its rows."""
     done = 0
-    for events, due in cut(log, lessons, until):
+    for events, due in cut(log, moments, until):
         if events:
             clock.ts = events[-1].event.ts
             engine.replay([stored.event for stored in events])
         if due is None:
             continue
-        lesson, event = due
-        query = question(lesson, event)
-        clock.ts = lesson.ts
+        moment, event = due
+        clock.ts = moment.ts
 
-        def note(into: Examples, query: Query = query, lesson: Lesson = lesson) -> None:
-            into.take(engine.recommender, query, lesson.ts, lesson.relevant)
+        def note(into: Examples, moment: Moment = moment, event: Event = event) -> None:
+            if isinstance(moment, SlateLesson):
+                assert isinstance(event, Impression)
+                reader.take(into, engine.recommender, event, moment)
+            else:
+                assert isinstance(event, Interaction)
+                into.take(engine.recommender, question(moment, event), moment.ts, moment.relevant)
 
-        yield lesson, note
+        yield moment, note
         done += 1
         if done % 100 == 0:
-            progress("replay", done, len(lessons))
+            progress("replay", done, len(moments))
 
 
 def question(lesson: Lesson, event: Interaction) -> Query:
@@ -199,9 +270,9 @@ def question(lesson: Lesson, event: Interaction) -> Query:
 
 
 def cut(
-    log: EventLog, lessons: Sequence[Lesson], until: int
-) -> Iterator[tuple[list[Stored], tuple[Lesson, Interaction] | None]]:
-    """The log in pieces: events to fold, and the lesson that comes after them with the interaction that answers it.
+    log: EventLog, moments: Sequence[Moment], until: int
+) -> Iterator[tuple[list[Stored], tuple[Moment, Event] | None]]:
+    """The log in pieces: events to fold, and the moment that comes after them with the event that answers it.
 
     No piece is longer than a chunk.
     """
@@ -209,8 +280,7 @@ def cut(
     while after < until and (chunk := [one for one in log.read(after, CHUNK) if one.offset <= until]):
         after, begin = chunk[-1].offset, 0
         for k, stored in enumerate(chunk):
-            if place < len(lessons) and stored.offset == lessons[place].offset:
-                assert isinstance(stored.event, Interaction)
-                yield chunk[begin:k], (lessons[place], stored.event)
+            if place < len(moments) and stored.offset == moments[place].offset:
+                yield chunk[begin:k], (moments[place], stored.event)
                 place, begin = place + 1, k
         yield chunk[begin:], None

@@ -30,6 +30,7 @@ from endcap.server.limits import BoundedProtocol, close_stalled
 from endcap.server.models import ModelWatch
 from endcap.server.requestlog import RequestLog
 from endcap.server.service import Service
+from endcap.server.training import Training
 from endcap.server.warmup import warm_up
 from endcap.server.wire import Receive, Scope, Send
 
@@ -77,6 +78,7 @@ class Lifespan:
         self.app = app
         self.models = ModelWatch(engine, engine.directory, app.log.said) if engine.directory else None
         self.experiments = ExperimentWatch(app.service, engine.directory, app.log.said) if engine.directory else None
+        self.training = Training(engine, engine.directory, app.log.said) if engine.directory else None
         self.engine = engine
         self.progress = progress
         self._connections = connections
@@ -107,6 +109,8 @@ class Lifespan:
             self._tasks.append(loop.create_task(self.models.run()))
         if self.experiments is not None:
             self._tasks.append(loop.create_task(self.experiments.run()))
+        if self.training is not None:
+            self._tasks.append(loop.create_task(self.training.run()))
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process: do not walk through it again
 
@@ -114,6 +118,8 @@ class Lifespan:
         """Requests are done; finish what the log holds and release it."""
         for task in self._tasks:
             task.cancel()
+        if self.training is not None:
+            await asyncio.to_thread(self.training.stop)
         self.app.service.log_shown()
         # Groups still come back to this loop, in order, while the close waits in its own thread.
         await asyncio.to_thread(self.engine.close)

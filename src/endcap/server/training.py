@@ -1,0 +1,131 @@
+"""Training on a schedule: the server starts ``endcap train`` beside itself, and the gate and the watch do the rest.
+
+Every ``learning.every_h``, when enough new events have arrived, the command runs in a process of its own, with the
+server's settings and a low priority, so that requests do not wait for it. What it says goes to the server's log. A
+ranker that passes the gate is swapped in by ``server/models.py`` as after any other training. One training runs at a
+time on a data directory: a second one, by whomever, is refused by a lock.
+
+When the last training was is read from the newest file in ``models/``, so a restart does not train anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from endcap.artifacts import read_artifact, replace_file
+from endcap.engine import Engine
+from endcap.errors import ArtifactError, ConfigError
+from endcap.learning.store import FOLDER, ModelStore
+
+PERIOD_S = 1.0
+LEAST_NEW_EVENTS = 1_000  # since the last training; with fewer there is nothing to find out
+NICENESS = 10
+STOP_S = 10.0
+MOST_SAID = 2_000  # characters of a training's output
+SETTINGS, OUTPUT = "training.json", "training.log"
+
+
+class Training:
+    """Starts trainings of one data directory on behalf of one engine."""
+
+    def __init__(self, engine: Engine, directory: Path, say: Callable[[str, str], None]) -> None:
+        """``say(event, message)`` writes to the log. ``ConfigError`` for a period that is none."""
+        every_h = engine.config.learning.every_h
+        if not 0.0 <= every_h <= 24 * 366:
+            raise ConfigError(f"learning.every_h is {every_h}; expected hours, 0 for never")
+        self._engine = engine
+        self._directory = directory
+        self._say = say
+        self._every_ms = every_h * 3_600_000
+        self._process: subprocess.Popen[bytes] | None = None
+        self._turn = threading.Lock()  # a look runs on a thread and may be under way when the server stops
+        self._stopped = False
+        self._last_ms, self._last_offset = engine.runtime.now(), 0
+        if every_h:
+            self._last_ms, self._last_offset = last_training(ModelStore(directory), self._last_ms)
+
+    async def run(self) -> None:
+        """Look again and again until cancelled; returns at once when nothing is scheduled."""
+        while self._every_ms:
+            await asyncio.sleep(PERIOD_S)
+            await asyncio.to_thread(self.look)
+
+    def look(self) -> None:
+        """Tell how the training that runs has ended, or start one that is due."""
+        try:
+            with self._turn:
+                if self._process is not None:
+                    self._finish(self._process)
+                elif self._is_due() and not self._stopped:
+                    self._start()
+        except OSError as wrong:  # no disk, no process to be had: the shop goes on, and it is tried again in time
+            self._say("training_failed", f"training could not be started: {wrong}")
+
+    def stop(self) -> None:
+        """End the training that runs; what it has stored so far is whole."""
+        with self._turn:
+            self._stopped = True
+            process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _is_due(self) -> bool:
+        late = self._engine.runtime.now() - self._last_ms >= self._every_ms
+        return late and self._engine.offset - self._last_offset >= LEAST_NEW_EVENTS
+
+    def _start(self) -> None:
+        self._last_ms, self._last_offset = self._engine.runtime.now(), self._engine.offset
+        folder = self._directory / FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / SETTINGS, msgspec.json.encode(self._engine.config))
+        command = [sys.executable, "-m", "endcap.cli", "train", "--dir", str(self._directory)]
+        command += ["--config", str(folder / SETTINGS)]
+        outside = {name: value for name, value in os.environ.items() if not name.startswith("ENDCAP_")}
+        with (folder / OUTPUT).open("wb") as output:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=outside,
+                start_new_session=True,  # Ctrl+C is for the server, which ends this one itself
+            )  # fmt: skip
+        os.setpriority(os.PRIO_PROCESS, self._process.pid, NICENESS)
+        self._say(
+            "training_started", f"endcap train runs as process {self._process.pid}, events to {self._last_offset}"
+        )
+
+    def _finish(self, process: subprocess.Popen[bytes]) -> None:
+        status = process.poll()
+        if status is None:
+            return
+        self._process = None
+        said = (self._directory / FOLDER / OUTPUT).read_text("utf-8", "replace").strip()[-MOST_SAID:]
+        words = "; ".join(said.splitlines())
+        if status == 0:
+            self._say("training_done", words)
+        else:
+            self._say("training_failed", f"endcap train ended with status {status}: {words}")
+
+
+def last_training(store: ModelStore, otherwise_ms: int) -> tuple[int, int]:
+    """When the newest artifact was stored (epoch ms), and the log offset that it knew; a start counts as a training."""
+    newest = max(store.numbers(), default=0)
+    if not newest:
+        return otherwise_ms, 0
+    path = store.path(newest)
+    try:
+        meta = read_artifact(path).meta
+        return int(path.stat().st_mtime * 1000), int(meta.get("last_offset", meta.get("offset", 0)))
+    except (ArtifactError, OSError):
+        return otherwise_ms, 0
