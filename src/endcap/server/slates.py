@@ -23,13 +23,15 @@ WHO_NAMES = frozenset({"user_id", "anon_id", "session_id"})
 SLATE_NAMES = WHO_NAMES | CONTEXT_NAMES | {"n", "ts", "at_least", "exclude", "explain", "personalization", "shown"}
 RECOMMEND_NAMES = SLATE_NAMES | {"placement", "item"}
 POST_NAMES = frozenset({"shown"})
+NOT_SHOWN = b"shown=0"  # the one query string that is common: known without parsing
 
 
 async def recommend(service: Service, call: Call) -> Reply:
     """A slate for the query in the body."""
     began = perf_counter()
     query = decode_as(_decode_query, call.body)
-    shown = not call.query_string or is_shown(call.parameters(POST_NAMES))
+    address = call.query_string
+    shown = not address or (address != NOT_SHOWN and is_shown(call.parameters(POST_NAMES)))
     slate = await answer(service, call, query, shown)
     body = encode(slate)
     service.metrics.recommend.add(perf_counter() - began)
