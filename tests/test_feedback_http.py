@@ -182,6 +182,21 @@ def test_slates_that_linger_are_logged_by_a_stop_and_by_themselves(tmp_path: Pat
     log.close()
 
 
+def test_a_slate_that_lingers_does_not_outlive_the_person(tmp_path: Path) -> None:
+    with serving(tmp_path, config=config()) as shop:
+        shop.send(*(view(f"crowd{k % 5}", f"i{k % 9}") for k in range(40)), view("gone", "i1"))
+        for _ in range(5):
+            request_id = shop.slate(anon_id="gone")["request_id"]
+        erased = shop.client.delete("/v1/users/gone?anon=1")
+        assert erased.status_code == 200
+        assert erased.json()["n_events"] == 6
+        shop.send(view("crowd1", "i2"))
+    log = SqliteLog(tmp_path / "endcap.db")
+    assert log.find(f"imp:{request_id}") is None
+    assert log.events_of(None, ["gone"]) == []
+    log.close()
+
+
 def test_the_arm_of_the_config_that_cannot_be_is_refused(tmp_path_factory: pytest.TempPathFactory) -> None:
     from endcap.engine import Engine
     from endcap.errors import ConfigError

@@ -57,6 +57,7 @@ async def erase(service: Service, call: Call) -> Reply:
     check_id("id", call.id)
     anonymous = call.parameters(ANON_NAMES).flag("anon")
     user_id, anon_id = (None, call.id) if anonymous else (call.id, None)
+    await service.write(())  # what is on its way to the log arrives first, or it would arrive after the person is gone
     return Reply(encode(await asyncio.to_thread(service.engine.erase, user_id, anon_id)))
 
 
