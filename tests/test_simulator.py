@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree import ElementTree
 
@@ -26,7 +27,7 @@ from endcap.simulator.estimates import (
     relearned,
     tried,
 )
-from endcap.simulator.scenarios import BASE, EQUAL, Shelf, live, served_theta, simulate
+from endcap.simulator.scenarios import BASE, EQUAL, LEAST, SCENARIOS, Shelf, live, served_theta, simulate
 from endcap.simulator.shop import DAY_MS, N_CATEGORIES, Shop
 from endcap.simulator.shoppers import WORTH, Habits, Shoppers
 from endcap.simulator.verdict import Bar, Curve, Verdict
@@ -471,3 +472,13 @@ def test_a_line_that_was_closed_is_opened_again(connection: Connection) -> None:
 def test_long_lists_are_sent_in_parts(connection: Connection) -> None:
     connection.put_items([Item(item_id=str(k)) for k in range(4_001)])
     assert len(Answers.asked) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_every_scenario_runs_and_tells_its_figures(name: str, tmp_path: Path) -> None:
+    verdict = simulate(name, LEAST, 3, lambda _stage, _done, _total: None)
+    told = verdict.as_json()
+    assert told["rows"]
+    assert told["bars"]
+    assert all(path.stat().st_size > 0 for path in verdict.draw(tmp_path))

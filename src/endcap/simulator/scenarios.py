@@ -293,6 +293,7 @@ def price(requests: int, seed: int, step: Progress) -> Verdict:
     head = (
         "share of places",
         "true reward",
+        "share of the oracle",
         "against 0",
         "tried out",
         "clicks on new items",
