@@ -7,7 +7,8 @@ import pytest
 
 from endcap.batches import SHOWN_ROW, SLATE, Outcomes
 from endcap.feedback.calibration import BINS, Calibration
-from endcap.feedback.positions import DAY_S, POSITIONS, Positions, position_weights, theta
+from endcap.feedback.faded import DAY_S
+from endcap.feedback.positions import POSITIONS, Positions, position_weights, theta
 from endcap.feedback.rewards import CLICK
 
 N = 8

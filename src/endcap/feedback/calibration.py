@@ -18,9 +18,9 @@ import numpy as np
 from numba import njit
 
 from endcap.batches import Outcomes, Records
-from endcap.feedback.positions import DAY_S, resized
+from endcap.feedback.faded import FadedCounts, fade
 from endcap.feedback.rewards import CLICK
-from endcap.types import F4, F8, I1, I4, I8, Arrays
+from endcap.types import F4, F8, I1, I4, I8
 
 BINS = 64
 HALF_LIFE_D = 14.0
@@ -46,58 +46,33 @@ def fold(
             if deed[m] == CLICK:
                 clicked[p, bin_of(rows[row[m]].score)] += 1.0
             continue
-        today = slate.ts_s // DAY_S
-        if today > day[p]:
-            fade = 2.0 ** ((day[p] - today) / HALF_LIFE_D)
-            shown[p] *= fade
-            clicked[p] *= fade
-            day[p] = today
+        fade(p, slate.ts_s, HALF_LIFE_D, shown, clicked, day)
         for at in range(slate.n):
             shown[p, bin_of(rows[row[m] + at].score)] += 1.0
 
 
-class Calibration:
+class Calibration(FadedCounts):
     """Shown and clicked by placement and score."""
 
-    __slots__ = ("_day", "clicked", "shown")
+    __slots__ = ()
 
     def __init__(self) -> None:
-        self.shown: F8 = np.zeros((0, BINS))
-        self.clicked: F8 = np.zeros((0, BINS))
-        self._day: I8 = np.zeros(0, np.int64)
+        super().__init__(BINS)
 
     def fold(self, outcomes: Outcomes, n_labels: int) -> None:
         """Count what was shown and clicked; ``n_labels``: labels given out so far."""
-        if n_labels > self._day.shape[0]:
-            size = n_labels + 8
-            self.shown, self.clicked = resized(self.shown, size), resized(self.clicked, size)
-            self._day = np.concatenate([self._day, np.zeros(size - self._day.shape[0], np.int64)])
+        self.make_room(n_labels)
         fold(
             outcomes.slates, outcomes.rows, outcomes.slot, outcomes.row, outcomes.place, outcomes.deed,
-            self.shown, self.clicked, self._day,
+            self.shown, self.clicked, self.day,
         )  # fmt: skip
 
     def probability(self, placement: int, scores: F4) -> F8:
         """P(click) of shown items by their scores [m]; NaN for a placement that was never shown."""
-        if not 0 <= placement < self._day.shape[0] or self.shown[placement].sum() == 0:
+        if not self.knows(placement) or self.shown[placement].sum() == 0:
             return np.full(scores.shape[0], np.nan)
         by_bin = isotonic(self.shown[placement], self.clicked[placement])
-        squashed = scores / (1.0 + np.abs(scores))
-        bins = np.clip(((squashed + 1.0) * (BINS / 2)).astype(np.int64), 0, BINS - 1)
-        return by_bin[bins]
-
-    def grow(self, _n_users: int, _n_items: int) -> None:
-        """Nothing to do: placements are few and make their own room."""
-
-    def arrays(self, _n_users: int, _n_items: int) -> Arrays:
-        """What a snapshot keeps: up to the last placement that was shown."""
-        used = int(np.flatnonzero(self._day).max()) + 1 if self._day.any() else 0
-        return {"shown": self.shown[:used], "clicked": self.clicked[:used], "day": self._day[:used]}
-
-    def load(self, arrays: Arrays) -> None:
-        """The inverse of ``arrays``."""
-        self.shown, self.clicked = np.array(arrays["shown"], np.float64), np.array(arrays["clicked"], np.float64)
-        self._day = np.array(arrays["day"], np.int64)
+        return by_bin[[bin_of(score) for score in scores.tolist()]]
 
 
 def isotonic(shown: F8, clicked: F8) -> F8:

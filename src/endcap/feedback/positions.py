@@ -23,13 +23,13 @@ import numpy as np
 from numba import njit
 
 from endcap.batches import Outcomes, Records
+from endcap.feedback.faded import FadedCounts, fade
 from endcap.feedback.rewards import CLICK
-from endcap.types import F4, F8, I1, I4, I8, Arrays
+from endcap.types import F4, F8, I1, I4, I8
 
 POSITIONS, RANKS = 32, 33  # further back nothing is counted; the last rank: brought in by exploration
 BROUGHT_IN = RANKS - 1
 HALF_LIFE_D = 30.0
-DAY_S = 86_400
 STEPS = 500
 LEAST_MOVED = 100.0  # impressions away from their rank that a position needs before its theta is told
 
@@ -47,12 +47,7 @@ def fold(
                 rank = rows[row[m]].rank
                 clicked[p, rank if 0 <= rank < BROUGHT_IN else BROUGHT_IN, place[m]] += 1.0
             continue
-        today = slate.ts_s // DAY_S
-        if today > day[p]:
-            fade = 2.0 ** ((day[p] - today) / HALF_LIFE_D)
-            shown[p] *= fade
-            clicked[p] *= fade
-            day[p] = today
+        fade(p, slate.ts_s, HALF_LIFE_D, shown, clicked, day)
         for at in range(min(slate.n, POSITIONS)):
             rank = rows[row[m] + at].rank
             shown[p, rank if 0 <= rank < BROUGHT_IN else BROUGHT_IN, at] += 1.0
@@ -68,49 +63,31 @@ class PositionView:
     theta: F8
 
 
-class Positions:
+class Positions(FadedCounts):
     """Shown and clicked by placement, rank and position."""
 
-    __slots__ = ("_day", "clicked", "shown")
+    __slots__ = ()
 
     def __init__(self) -> None:
-        self.shown: F8 = np.zeros((0, RANKS, POSITIONS))
-        self.clicked: F8 = np.zeros((0, RANKS, POSITIONS))
-        self._day: I8 = np.zeros(0, np.int64)
+        super().__init__(RANKS, POSITIONS)
 
     def fold(self, outcomes: Outcomes, n_labels: int) -> None:
         """Count what was shown and clicked; ``n_labels``: labels given out so far."""
-        if n_labels > self._day.shape[0]:
-            size = n_labels + 8
-            self.shown, self.clicked = resized(self.shown, size), resized(self.clicked, size)
-            self._day = np.concatenate([self._day, np.zeros(size - self._day.shape[0], np.int64)])
+        self.make_room(n_labels)
         fold(
             outcomes.slates, outcomes.rows, outcomes.slot, outcomes.row, outcomes.place, outcomes.deed,
-            self.shown, self.clicked, self._day,
+            self.shown, self.clicked, self.day,
         )  # fmt: skip
 
     def view(self, placement: int) -> PositionView:
         """Counts and position propensities of a placement by its label; empty for one that was never shown."""
-        if not 0 <= placement < self._day.shape[0]:
+        if not self.knows(placement):
             nothing = np.zeros(POSITIONS)
             return PositionView(nothing, nothing, nothing, np.full(POSITIONS, np.nan))
         shown, clicked = self.shown[placement], self.clicked[placement]
         own = np.diagonal(shown[:POSITIONS])
         moved = shown.sum(axis=0) - own
         return PositionView(shown.sum(axis=0), clicked.sum(axis=0), moved, theta(shown, clicked, moved))
-
-    def grow(self, _n_users: int, _n_items: int) -> None:
-        """Nothing to do: placements are few and make their own room."""
-
-    def arrays(self, _n_users: int, _n_items: int) -> Arrays:
-        """What a snapshot keeps: up to the last placement that was shown."""
-        used = int(np.flatnonzero(self._day).max()) + 1 if self._day.any() else 0
-        return {"shown": self.shown[:used], "clicked": self.clicked[:used], "day": self._day[:used]}
-
-    def load(self, arrays: Arrays) -> None:
-        """The inverse of ``arrays``."""
-        self.shown, self.clicked = np.array(arrays["shown"], np.float64), np.array(arrays["clicked"], np.float64)
-        self._day = np.array(arrays["day"], np.int64)
 
 
 def theta(shown: F8, clicked: F8, moved: F8) -> F8:
@@ -140,8 +117,3 @@ def position_weights(view: PositionView, most: float = 10.0) -> F4:
     """1 / theta for training, float32 [POSITIONS], at most ``most``; 1 where theta is not known."""
     weights = np.clip(1.0 / np.maximum(view.theta, 1e-9), 1.0 / most, most)
     return np.where(np.isnan(view.theta), 1.0, weights).astype(np.float32)
-
-
-def resized(array: F8, n: int) -> F8:
-    """``array`` with ``n`` rows, new ones 0."""
-    return np.concatenate([array, np.zeros((n - array.shape[0], *array.shape[1:]))])
