@@ -292,25 +292,24 @@ class Engine:
         self._read_catalogue()
 
     def recommend(self, query: Query, impression: ImpressionName = "not_asked") -> Slate:
-        """The answer to one query. Reads state, never writes (law L3); tries nothing out, because nobody logs it."""
+        """The answer to one query; never writes (law L3).
+
+        With ``impression`` "logged" the caller logs it as shown, so arms are drawn and places tried out.
+        """
         with self._lock:
             asked = self.experiments.assign(query.placement, unit_of(query))
             t_ms, request_id = query.ts or self.runtime.now(), self.runtime.new_id()
             return answer_of(self._recommender, query, t_ms, request_id, impression, asked)
 
-    def serve(self, query: Query, answer: Answer | None = None) -> Slate:
-        """``recommend``, and the impression is observed: the arrow from the slate back to the log.
-
-        ``answer`` hears when the log has it. Without one, ``feedback.wait_for_log`` makes this wait for that.
-        """
+    def serve(self, query: Query) -> Slate:
+        """``recommend``, and the impression is observed: the arrow from the slate back to the log."""
         slate = self.recommend(query, self.may_log(query))
         if slate.impression == "logged" and slate.items:
-            stored: Future[Ack | BaseException] = Future()
             try:
-                self.submit_nowait([impression_of(query, slate)], (), answer or stored.set_result)
-            except Overloaded:  # the shopper's slate matters more than the note that it was shown
-                return msgspec.structs.replace(slate, impression="overloaded")
-            if answer is None and self.config.feedback.wait_for_log and isinstance(stored.result(), BaseException):
+                stored = self.submit([impression_of(query, slate)])
+                if self.config.feedback.wait_for_log:
+                    stored.result()
+            except (Overloaded, StoreError):  # the shopper's slate matters more than the note that it was shown
                 return msgspec.structs.replace(slate, impression="overloaded")
         return slate
 

@@ -34,7 +34,7 @@ def warm_up(config: Config, progress: Progress = silent) -> None:
             clock.ts = event.ts
             shop.observe([event])
         for shopper in ("u0", "u1", "u2"):
-            seen = shop.serve(Query(user_id=shopper, placement=TRIED), lambda _result: None)
+            seen = shop.serve(Query(user_id=shopper, placement=TRIED))
             click = Interaction(type="click", ts=clock.ts, user_id=shopper, item_id=seen.items[0].item_id)
             shop.observe([click, msgspec.structs.replace(click, type="rating", value=1.0, request_id=seen.request_id)])
         progress("warm-up", 2, steps)
