@@ -128,13 +128,19 @@ class Policy:
             return Choice(strategies[0])
         chances = self.chances(name, interest)
         if draws is None:
-            return Choice(strategies[max(range(len(chances)), key=chances.__getitem__)])
+            return Choice(self.likeliest(strategies, chances).strategy)
         left = draws.uniform()
         for strategy, chance in zip(strategies, chances, strict=True):
             left -= chance
             if left < 0.0 and chance > 0.0:
                 return Choice(strategy, chance)
-        return Choice(strategies[-1], chances[-1])
+        return self.likeliest(strategies, chances)  # probabilities that sum to a hair less than 1
+
+    @staticmethod
+    def likeliest(strategies: list[Strategy], chances: list[float]) -> Choice:
+        """The strategy with the largest probability."""
+        at = max(range(len(chances)), key=chances.__getitem__)
+        return Choice(strategies[at], chances[at])
 
     def chances(self, name: str, interest: Interest) -> list[float]:
         """P(arm) for the arms of a placement at a moment, in their order."""
