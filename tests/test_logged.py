@@ -234,8 +234,9 @@ def test_what_cannot_teach_is_counted_by_reason() -> None:
     young = slate_of(9_000, last - 1_000, range(N))
     page = structs.replace(slate_of(9_001, START_MS + 1_000, range(N)), context_hash="of a page")
     again = structs.replace(slate_of(3, events[-2].ts, range(N)), event_id="imp:again")
-    found = read([*events[:-1], page, again, young, click(9_000, last, 1), events[-1]])
-    assert found.counts == Counter(shown=603, immature=1, named_items=1, refused=1)
+    mixed = structs.replace(slate_of(9_002, START_MS + 2_000, range(N)), teams=[0, 1] * (N // 2))
+    found = read([*events[:-1], page, mixed, again, young, click(9_000, last, 1), events[-1]])
+    assert found.counts == Counter(shown=604, immature=1, named_items=1, interleaved=1, refused=1)
     assert "shown just before" in found.refused[0]
     offsets = {one.offset for one in found.lessons}
     assert offsets == {one.offset for one in read(events).lessons}

@@ -357,7 +357,7 @@ class Recommender:
         self.popular.retrieve(ask.interest, self.candidates, column, DEEP)
         static = [self.state.items.get(item_id) for item_id in self.config.static_items]
         known = np.array([item for item in static if item >= 0], np.int32)
-        self.candidates.propose(column, known, np.full(known.shape[0], 1e-6, np.float32))
+        self.candidates.propose(column, known, np.repeat(BARELY, known.shape[0]))
         n_items = len(self.state.items)
         allowed = np.flatnonzero(self.guard.allow(np.arange(n_items, dtype=np.int32))).astype(np.int32)
         allowed = np.setdiff1d(allowed, self.candidates.items[: len(self.candidates)], assume_unique=True)
@@ -365,7 +365,7 @@ class Recommender:
         if allowed.shape[0] > want:
             popularity = self.state.counters.key[allowed].max(axis=(1, 2))
             allowed = allowed[np.argpartition(-popularity, want)[:want]]
-        self.candidates.propose(column, allowed, np.full(allowed.shape[0], 1e-6, np.float32))
+        self.candidates.propose(column, allowed, np.repeat(BARELY, allowed.shape[0]))
 
     def rung(self, ask: Ask, n_placed: int) -> tuple[RungName, str]:
         """The rung of the degraded ladder, and the strategy in a word."""

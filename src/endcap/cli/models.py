@@ -128,6 +128,7 @@ def sentence(outcome: Outcome) -> str:
 LEFT_OUT = {
     "immature": "too young",
     "named_items": "asked on the page of an item",
+    "interleaved": "of two interleaved variants",
     "places_unknown": "clicked at places whose attention is unknown (set explore.share)",
     "unclean": "of machines or late",
     "asked_otherwise": "asked in a way the log does not say",

@@ -15,6 +15,7 @@ Left out, and counted by reason:
   first one where it is protected;
 * slates younger than ``feedback.window_h`` at the end of the log: who has not bought yet may still do;
 * slates whose query named items: which ones, the log does not say;
+* slates of two interleaved variants, which tell no propensities;
 * slates that were asked for in another way than the log says (without personalisation): the same shopper is not as warm
   in the replay;
 * broken ones: a propensity that is none, a column of another length. Each is named, and spoils nothing else.
@@ -53,13 +54,12 @@ from endcap.feedback.rewards import CART, CLICK, PURCHASE
 from endcap.learning.examples import Example, Examples
 from endcap.preprocess.batch import request_hash
 from endcap.protocols import EventLog
-from endcap.recommend import COLUMN, Recommender
+from endcap.recommend import BARELY, COLUMN, Recommender
 from endcap.state import State
 from endcap.types import F4, I4, U1, Impression
 
 CHUNK = 20_000
 MOST_WEIGHT = 10.0
-BARELY = np.float32(1e-6)  # what serving gives an item that exploration brings in
 DEEDS = (CLICK, CART, PURCHASE)  # by objective, in the order of lessons.OBJECTIVES
 MOST_RANK = 32_767
 TOLD = 5  # broken slates that are named; the others are counted
@@ -193,6 +193,8 @@ def note(slate: Impression, offset: int, state: SlatesOnly, found: Logged, waiti
             found.refused.append(
                 f"the slate {slate.request_id[:80]!r} shown at {when:%Y-%m-%d %H:%M:%S} UTC teaches nothing: {wrong}"
             )
+    elif slate.teams:
+        found.counts["interleaved"] += 1
     elif not named_no_items(slate):
         found.counts["named_items"] += 1
     else:
@@ -267,7 +269,7 @@ class SlateRows:
         candidates = recommender.candidates
         if slate.ranks:
             brought = shown[(np.array(slate.ranks) < 0) & (shown >= 0)]
-            candidates.propose(COLUMN["popular"], brought, np.full(brought.shape[0], BARELY, np.float32))
+            candidates.propose(COLUMN["popular"], brought, np.repeat(BARELY, brought.shape[0]))
         if len(candidates.rows_of(shown.tolist())) < shown.shape[0]:
             recommender.propose_fallback(ask)  # as serving does on the ladder's next rung
         items, rows = recommender.features(ask)
