@@ -98,7 +98,6 @@ SLATE = np.dtype(
         ("hour", np.int8),
         ("device", np.int8),
         ("warmth", np.int8),
-        ("spare", np.int8),
     ]
 )
 SHOWN_ROW = np.dtype(

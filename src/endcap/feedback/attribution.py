@@ -10,14 +10,14 @@ Idea: a slate that was shown stays open for ``feedback.window_h``. What the shop
 Each deed is credited once per shown item. An event that names a slate which is not there yet (feedback overtook the
 impression) waits for it. Nothing else is guessed, and everything that could not be joined is counted by reason.
 
-Layout: two rings of records, ``slates`` (65 bytes each) and ``rows`` (16 bytes per shown item), that grow as far as
+Layout: two rings of records, ``slates`` (77 bytes each) and ``rows`` (16 bytes per shown item), that grow as far as
 ``feedback.slates`` allows and then overwrite the oldest; every user's slates are a list through ``before``, newest
 first, and an open-addressing table finds a slate by the hash of its request id. The table is scratch: it is rebuilt
 from the ring and is in no snapshot. A slate about to be overwritten (``MARGIN``) is closed already, so that what
 ``Outcomes`` points at is still there when the batch is done, whatever the batch size (law L1).
 
 Cost: about 0.3 us per shown item, 0.1 us per event of a user without open slates, at most ``WALK`` slates looked at
-for others. 257 bytes per open slate of 12 items: the default of 262,144 slates holds 67 MB when full.
+for others. 269 bytes per open slate of 12 items: the default of 262,144 slates holds 71 MB when full.
 
 When not to use it: as proof of what was shown; impressions and interactions are in the log, and a longer window or
 other weights are a rebuild away.

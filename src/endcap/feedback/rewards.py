@@ -16,7 +16,7 @@ import numpy as np
 
 from endcap.batches import DEEDS
 from endcap.errors import ConfigError
-from endcap.types import ACTION_CODE, ACTIONS, F4, I1
+from endcap.types import ACTIONS, F4, I1
 
 CLICK, CART, PURCHASE, RATING, LIKE, CONSUME, DISLIKE, REFUND = range(len(DEEDS))
 NO_DEED = -1
@@ -27,7 +27,6 @@ _DEED_OF_ACTION = {
     "hide": DISLIKE,
 }  # fmt: skip
 DEED_OF_ACTION: I1 = np.array([_DEED_OF_ACTION.get(name, NO_DEED) for name in ACTIONS], np.int8)
-IMPRESSION = ACTION_CODE["impression"]
 
 
 def reward_table(rewards: dict[str, float]) -> F4:
