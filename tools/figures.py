@@ -76,7 +76,8 @@ def table(figures: dict[str, dict[str, Any]], before: str) -> str:
     note = (
         f"Measured on {datetime.now(UTC):%d %B %Y} on {machine['cores']} cores of {machine['cpu']}, Python "
         f"{machine['python']}, load generator on the same machine, load average up to {load:.1f} before a part began. "
-        "Rows of parts that were not measured then are from earlier runs. `make figures` measures anew; [Benchmarks](docs/benchmarks.md) says how to read it."
+        "Rows of parts that were not measured then are from earlier runs. `make figures` measures anew; "
+        "[Benchmarks](docs/benchmarks.md) says how to read it."
     )
     return "\n".join(["<!-- figures -->", HEAD, *lines, "", note, "<!-- /figures -->"])
 
