@@ -15,14 +15,21 @@ from endcap.slate.explore import Draws, Explored, explore, plan, rates
 ITEMS = np.arange(100, 140, dtype=np.int32)  # candidates; rows 0..11 are on the slate by score
 
 
+GROUP = np.full(200, -1, np.int32)  # by dense id
+GROUP[[103, 133]] = 7  # two variants of one product, one of them on the slate
+GROUP[[138, 139]] = 8  # two, neither of which is
+
+
 def run(settings_: ExploreConfig, n: int, pool: list[int], pinned: set[int], seed: int) -> Explored:
     draws = Draws(seed)
     drawn = plan(settings_, n, np.array(pool, np.int32), draws)
-    return explore(np.arange(n, dtype=np.int32), ITEMS, np.array(sorted(pinned), np.int32), settings_, drawn, n, draws)
+    return explore(
+        np.arange(n, dtype=np.int32), ITEMS, np.array(sorted(pinned), np.int32), GROUP, settings_, drawn, n, draws
+    )
 
 
 @pytest.mark.parametrize("protected", [True, False])
-@pytest.mark.parametrize("pool", [[], [130], [101, 130, 131, 132]])
+@pytest.mark.parametrize("pool", [[], [130], [101, 130, 131, 132], [133, 134], [133]])
 def test_stated_propensities_are_the_frequencies(protected: bool, pool: list[int]) -> None:
     """40,000 slates; each (item, position) appears as often as stated, within five standard errors."""
     settings_, n, times = ExploreConfig(share=0.1, protected=protected, new_items=50), 6, 40_000
@@ -60,6 +67,8 @@ def test_a_slate_stays_a_slate(
     assert all(ITEMS[at] not in pinned for at in changed)
     if protected and n:
         assert rows[0] == 0
+    groups = [int(GROUP[ITEMS[row]]) for row in rows if GROUP[ITEMS[row]] >= 0]
+    assert len(groups) == len(set(groups)), "one item of a group"
     for at in changed:
         rank = explored.rank[at]
         assert rank is not None

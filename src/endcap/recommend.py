@@ -304,15 +304,10 @@ class Recommender:
         pinned = {item for _, item in pins}
         explored: Explored | None = None
         if ask.plan is not None and ask.draws is not None:
+            held, group = np.array([item for _, item in pins], np.int32), self.state.catalogue.group
             explored = explore(
-                chosen,
-                items,
-                np.array([item for _, item in pins], np.int32),
-                ask.placement.explore,
-                ask.plan,
-                ask.n,
-                ask.draws,
-            )
+                chosen, items, held, group, ask.placement.explore, ask.plan, ask.n, ask.draws
+            )  # fmt: skip
             chosen = explored.rows
         return self.slate(ask, chosen, items, scores, rows, promoted, pinned, explored, request_id, impression)
 

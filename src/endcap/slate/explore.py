@@ -12,8 +12,10 @@ as shown, one of two small things may happen:
 each kind gets half of it. Pinned places are left alone, and the first one too where the placement is protected.
 
 Propensities are exact, given the arm: with m free places, probability s of a swap and t of a new item out of a pool
-of c of which f * c are not on the slate anyway, an item keeps its place with 1 - 2 s / m - t f / m, one of a swapped
+of c of which f * c could be put there, an item keeps its place with 1 - 2 s / m - t f / m, one of a swapped
 pair stands where it stands with s / C(m, 2), a new one with t / (m c).
+
+A new item obeys the guard and the rule of one item per group; caps on categories and brands do not hold it back.
 
 Cost: 10 us for both parts. Not for: choosing between ways to make the list; that is the bandit's.
 """
@@ -88,24 +90,27 @@ def rates(settings: ExploreConfig, n: int, n_pool: int) -> tuple[float, float]:
 
 @njit(cache=True, nogil=True)
 def try_out(
-    rows: I4, items: I4, pinned: I4, pool: I4, first: int, swap: float, fresh: float, do_swap: bool, new: int,
-    one: float, other: float, propensity: F8, rank: I4, free: I4,
+    rows: I4, items: I4, pinned: I4, group: I4, pool: I4, first: int, swap: float, fresh: float, do_swap: bool,
+    new: int, one: float, other: float, propensity: F8, rank: I4, free: I4,
 ) -> int:  # fmt: skip
     """Carry out a plan in place; gives how many places changed. ``one``, ``other``: random numbers in [0, 1)."""
-    n, m, missing, new_row, is_placed = rows.shape[0], 0, pool.shape[0], -1, False
+    n, m, missing, new_row, new_fits = rows.shape[0], 0, 0, -1, False
     for at in range(n):
-        item = items[rows[at]]
         rank[at] = at
         propensity[at] = 1.0
         is_pinned = at < first
         for pin in pinned:
-            is_pinned = is_pinned or pin == item
+            is_pinned = is_pinned or pin == items[rows[at]]
         if not is_pinned:
             free[m] = at
             m += 1
-        is_placed = is_placed or item == new
-        for k in pool:
-            missing -= k == item  # a new item that is there by merit needs no chance
+    for k in pool:  # one that is there by merit needs no chance; one whose product is there already gets none
+        fits = True
+        for at in range(n):
+            item = items[rows[at]]
+            fits = fits and item != k and (group[k] < 0 or group[item] != group[k])
+        missing += fits
+        new_fits = new_fits or (fits and k == new)
     if m < 2:
         swap = 0.0
     if m == 0:
@@ -123,7 +128,7 @@ def try_out(
         rank[here], rank[there] = there, here
         propensity[here] = propensity[there] = 2.0 * swap / (m * (m - 1))
         return 2
-    if new >= 0 and not is_placed:
+    if new_fits:
         for row in range(items.shape[0]):
             if items[row] == new:
                 new_row = row
@@ -136,18 +141,19 @@ def try_out(
 
 
 def explore(
-    chosen: I4, items: I4, pinned: I4, settings: ExploreConfig, drawn: Plan, wanted: int, draws: Draws
+    chosen: I4, items: I4, pinned: I4, group: I4, settings: ExploreConfig, drawn: Plan, wanted: int, draws: Draws
 ) -> Explored:
     """Carry out a plan on the rows ``chosen`` of candidates ``items``; ``wanted``: the places it was drawn for.
 
-    ``pinned``: dense ids whose places are left alone.
+    ``pinned``: dense ids whose places are left alone. ``group``: by dense id, -1 = none; a slate shows one item of a
+    group, and that holds for new ones too.
     """
     rows, n = chosen.copy(), chosen.shape[0]
     propensity, rank, free = np.empty(n), np.empty(n, np.int32), np.empty(n, np.int32)
     swap, fresh = rates(settings, wanted, drawn.pool.shape[0])
     acts = drawn.swap or drawn.fresh >= 0
     changed = try_out(
-        rows, items, pinned, drawn.pool, 1 if settings.protected else 0, swap, fresh, drawn.swap, drawn.fresh,
+        rows, items, pinned, group, drawn.pool, 1 if settings.protected else 0, swap, fresh, drawn.swap, drawn.fresh,
         draws.uniform() if acts else 0.0, draws.uniform() if acts else 0.0, propensity, rank, free,
     )  # fmt: skip
     ranks: list[int | None] = [None] * n
