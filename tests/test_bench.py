@@ -15,11 +15,14 @@ import pytest
 from endcap.bench import synthetic
 from endcap.bench.fresh import run_pairs, staleness
 from endcap.bench.load import Closed, open_loop, poisson, request, response_end
+from endcap.bench.memory import owner
 from endcap.bench.requests import alternating, queries, writes
 from endcap.bench.restart import NEWEST_MS, start, write_log
 from endcap.bench.serve import closed_rounds, ratio
 from endcap.bench.served import running
 from endcap.bench.spread import Figures, Options, percentile
+from endcap.config import Config
+from endcap.state import State
 from endcap.types import Interaction, Placed, Query, Reason, Slate
 
 BODY = b'{"ok":true}'
@@ -195,3 +198,9 @@ def test_a_restart_answers_as_before_with_and_without_a_snapshot(tmp_path: Path)
     assert loaded["from_snapshot"]
     assert rebuilt["replayed"] == 20_000
     assert rebuilt["items"] == loaded["items"] != []
+
+
+def test_memory_knows_what_every_array_of_the_state_grows_with() -> None:
+    owners = {name: owner(name) for name in State(Config()).arrays()}
+    assert set(owners.values()) == {"user", "item", "event", "fixed"}
+    assert (owners["slates.newest"], owners["scoreboard.head"]) == ("user", "user")

@@ -36,6 +36,15 @@ GROWS_WITH = {
     "covisit": "item",
     "neighbours": "item",
     "regions": "fixed",
+    "labels": "fixed",
+    "slates": "fixed",  # rings that hold what is open, up to feedback.slates
+    "slates.newest": "user",
+    "positions": "fixed",
+    "calibration": "fixed",
+    "bandit": "fixed",
+    "duels": "fixed",
+    "scoreboard": "fixed",  # rows of units in experiments, up to its own bound
+    "scoreboard.head": "user",
     "rhythm": "item",
     "sessions": "item",
     "sessions.pool": "event",
