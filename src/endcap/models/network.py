@@ -140,8 +140,8 @@ class Window:
 
 @njit(cache=True, nogil=True)
 def read_window(
-    start: int, length: int, item: I4, at_s: U4, action: I1, until_s: int, from_now: bool, gap_s: int, most: int, place_of: I4,
-    places: I4, age_s: I4, actions: I1,
+    start: int, length: int, item: I4, at_s: U4, action: I1, until_s: int, from_now: bool, gap_s: int, most: int,
+    place_of: I4, places: I4, age_s: I4, actions: I1,
 ) -> int:  # fmt: skip
     """Write the newest ``most`` entries with a place and a positive action, oldest first; returns how many.
 
