@@ -205,7 +205,10 @@ class FeedbackConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A named surface and how its list is made. Sources are also deep models (two_tower youtube gru4rec nextitnet sasrec)."""
+    """A named surface and how its list is made.
+
+    Deep models are sources too: two_tower youtube gru4rec nextitnet sasrec.
+    """
 
     sources: list[str]  # of: history covisit bought_together session_knn user_knn factors content popular trending
     n: int = 12  # items when the query does not say
