@@ -169,3 +169,12 @@ def test_above_many_rows_codes_lie_in_lists(monkeypatch: pytest.MonkeyPatch) -> 
     assert kept >= 0.9 * 100 * 20
     vectors.put(np.array([90_000], np.int32), 9 * table[:1])
     assert vectors.nearest(table[0], 1, -1, 0.0)[0].tolist() == [90_000]
+
+
+def test_scores_below_zero_are_found_where_they_are_asked_for() -> None:
+    vectors = ItemVectors(2)
+    vectors.put(np.array([3, 4, 5], np.int32), np.array([[-1.0, 0.0], [-3.0, 1.0], [-2.0, 0.5]], np.float32))
+    items, scores = vectors.nearest(np.array([2.0, 0.0], np.float32), 2, -1, -np.inf)
+    assert items.tolist() == [3, 5]
+    assert scores.tolist() == pytest.approx([-2.0, -4.0], abs=1e-5)
+    assert vectors.nearest(np.array([2.0, 0.0], np.float32), 2, -1, 0.0)[0].tolist() == []

@@ -36,7 +36,7 @@ from endcap.types import F4, I4, I8
 EXACT = 8_192  # rows up to which all are read as they are
 LISTED = 250_000  # rows from which on codes lie in lists
 ROWS_OF_A_LIST = 1_000
-PROBED = 0.2  # share of the lists that is read
+PROBED = 0.3  # share of the lists that is read
 READ = 4  # rows scored again for each that is wanted
 LEAST_READ = 200
 TAIL = 1_024  # rows outside of the codes before they are coded too
@@ -55,25 +55,27 @@ def dot(a: F4, b: F4) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def score_rows(x: F4, unit: F4, scale: F4, item_of: I4, first: int, last: int, ids: I4, scores: F4, n: int) -> int:
-    """Append (item, scale x unit . x) of the rows from ``first`` to before ``last``; returns the new length."""
+def score_rows(
+    x: F4, shift: float, unit: F4, scale: F4, item_of: I4, first: int, last: int, ids: I4, scores: F4, n: int
+) -> int:
+    """Append (item, scale x unit . x + shift) of the rows from ``first`` to before ``last``; returns the new length."""
     for r in range(first, last):
         total = np.float32(0.0)
         for d in range(x.shape[0]):
             total += unit[r, d] * x[d]
-        ids[n], scores[n] = item_of[r], scale[r] * total
+        ids[n], scores[n] = item_of[r], scale[r] * total + np.float32(shift)
         n += 1
     return n
 
 
 @njit(cache=True, nogil=True)
-def score_some(x: F4, rows: I8, unit: F4, scale: F4, item_of: I4, ids: I4, scores: F4) -> int:
-    """Write (item, scale x unit . x) of ``rows`` that hold an item (-1 = none); returns how many."""
+def score_some(x: F4, shift: float, rows: I8, unit: F4, scale: F4, item_of: I4, ids: I4, scores: F4) -> int:
+    """Write (item, scale x unit . x + shift) of ``rows`` that hold an item (-1 = none); returns how many."""
     n = 0
     for k in range(rows.shape[0]):
         r = rows[k]
         if r >= 0 and item_of[r] >= 0:
-            ids[n], scores[n] = item_of[r], scale[r] * dot(unit[r], x)
+            ids[n], scores[n] = item_of[r], scale[r] * dot(unit[r], x) + np.float32(shift)
             n += 1
     return n
 
@@ -131,7 +133,8 @@ class Codes:
         n, dim = vectors.shape
         lists = n // ROWS_OF_A_LIST if n > LISTED else 0
         name = f"IVF{lists},PQ{dim}x4fsr" if lists else f"PQ{dim}x4fs"
-        self._index: Any = faiss.index_factory(dim, name, faiss.METRIC_INNER_PRODUCT)
+        made: Any = faiss.index_factory
+        self._index = made(dim, name, faiss.METRIC_INNER_PRODUCT)
         self.n = self.fitted = 0
         rows = np.random.default_rng(0).permutation(n)[: max(FITTED, lists * ROWS_A_CENTRE)]
         with threadpool_limits(1):
@@ -169,7 +172,8 @@ class Codes:
 class ItemVectors:
     """Vectors of items by dense id. ``unit`` and ``row_of`` are public: kernels take them by name."""
 
-    __slots__ = ("_codes", "_dead", "_heap", "_ids", "_scores", "_tally", "item_of", "n", "row_of", "scale", "unit")
+    __slots__ = ("_codes", "_dead", "_heap", "_ids", "_scores", "_tally", "item_of", "longest", "n", "row_of", "scale",
+                 "unit")  # fmt: skip
 
     def __init__(self, dim: int = 0) -> None:
         self._tally: I4 = np.zeros(N_SIZES, np.int32)
@@ -185,6 +189,7 @@ class ItemVectors:
         self.row_of: I4 = np.zeros(0, np.int32)
         self._codes: Codes | None = None
         self._dead = 0  # rows given up
+        self.longest = 0.0  # of all vectors put so far
         self._ids: I4 = np.zeros(0, np.int32)
         self._scores: F4 = np.zeros(0, np.float32)
 
@@ -209,6 +214,7 @@ class ItemVectors:
         length = np.linalg.norm(vectors, axis=1).astype(np.float32)
         self.unit[rows] = vectors / np.maximum(length, np.float32(1e-12))[:, None]
         self.scale[rows] = length
+        self.longest = max(self.longest, float(length.max()))
         self.row_of[items], self.item_of[rows] = rows, items
         if self.n > EXACT and self.n - self.coded > TAIL:
             self._encode()
@@ -246,16 +252,16 @@ class ItemVectors:
         rows[inside] = self.row_of[items[inside]]
         return rows
 
-    def _best(self, x: F4, most: int) -> int:
-        """Put the ``most`` best of the rows that are read into the heap; returns how many."""
+    def _best(self, x: F4, most: int, shift: float = 0.0) -> int:
+        """Put the ``most`` best of the rows that are read into the heap, as score + shift > 0; returns how many."""
         most, first, read = min(most, LIMIT), 0, 0
         size = self.n if self._codes is None else self.n - self._codes.n + max(LEAST_READ, READ * most)
         if self._scores.shape[0] < size:
             self._ids, self._scores = grown(self._ids, size, 0), grown(self._scores, size, 0)
         if self._codes is not None:
             first, rows = self._codes.n, self._codes.search(x, max(LEAST_READ, READ * most))
-            read = score_some(x, rows, self.unit, self.scale, self.item_of, self._ids, self._scores)
-        read = score_rows(x, self.unit, self.scale, self.item_of, first, self.n, self._ids, self._scores, read)
+            read = score_some(x, shift, rows, self.unit, self.scale, self.item_of, self._ids, self._scores)
+        read = score_rows(x, shift, self.unit, self.scale, self.item_of, first, self.n, self._ids, self._scores, read)
         return int(best(self._ids, self._scores, read, most, self._tally, self._heap))
 
     def retrieve(
@@ -274,12 +280,17 @@ class ItemVectors:
         )  # fmt: skip
 
     def nearest(self, x: F4, n: int, but: int, floor: float) -> tuple[I4, F4]:
-        """(items, scores) of the ``n`` best, best first, without item ``but`` and scores less than ``floor``."""
-        items, scores = ranked(self._heap, self._best(x, n + 1))
+        """(items, scores) of the ``n`` best, best first, without item ``but`` and scores less than ``floor``.
+
+        Scores may be negative where ``floor`` is; they are then right to 1e-7 of the largest possible one.
+        """
+        shift = self.longest * float(np.linalg.norm(x)) * 1.001 if floor < 0.0 else 0.0
+        items, scores = ranked(self._heap, self._best(x, n + 1, shift))
+        scores = scores - np.float32(shift)
         keep = np.flatnonzero((items != but) & (scores >= floor))[:n]
         return items[keep], scores[keep]
 
     def become(self, other: ItemVectors) -> None:
         """Take over everything another one holds; the object stays the same, for others hold it."""
-        for name in ("n", "unit", "scale", "item_of", "row_of", "_codes", "_dead"):
+        for name in ("n", "unit", "scale", "item_of", "row_of", "_codes", "_dead", "longest"):
             setattr(self, name, getattr(other, name))
