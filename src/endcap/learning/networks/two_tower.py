@@ -202,8 +202,7 @@ class Towers(nn.Module):
 
     def all_items(self) -> tuple[Tensor, Tensor]:
         """(vectors, inputs) [n, dim]."""
-        places = torch.arange(self.learned.num_embeddings)
-        attributes = torch.cat([self.by_attributes(part) for part in places.split(8_192)])
+        attributes = self.by_attributes(torch.arange(self.learned.num_embeddings))
         return self.learned.weight + attributes, self.learned_inputs.weight + attributes
 
 
