@@ -1,9 +1,9 @@
 """Fitting: the one training loop of deep models.
 
 A model gives a ``Course``: the losses of one pass, and how good the network is by now on what was held out. The loop
-takes steps (Adam: Kingma and Ba, ICLR 2015), keeps the best state, and stops after ``PATIENCE`` passes that were no
-better, or when the time is over. After every pass all of it is written to a file, so a run that was cut off goes on
-where it was; a file of other settings or other data is left alone.
+takes steps (Adam: Kingma and Ba, ICLR 2015; or what the model brings), keeps the best state, and stops after
+``patience`` passes that were no better, or when the time is over. After every pass all of it is written to a file, so a
+run that was cut off goes on where it was; a file of other settings or other data is left alone.
 
 Cost: the model's own. The same data, seed and number of threads give the same network, unless time runs out.
 """
@@ -45,16 +45,21 @@ class Course(Protocol):
 
 
 def train(
-    name: str, net: nn.Module, course: Course, how: DeepConfig, *, rate: float, progress: Progress = silent,
+    name: str, net: nn.Module, course: Course, how: DeepConfig, *, rate: float, steps: torch.optim.Optimizer | None = None,
+    patience: int = PATIENCE, clip: float = LARGEST_STEP, mark: bytes = b"", progress: Progress = silent,
     checkpoints: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Teach ``net``, which ends in its best state. Gives passes, seconds and the best judgement."""
+    """Teach ``net``, which ends in its best state. Gives passes, seconds and the best judgement.
+
+    ``steps``: an optimizer of its parameters instead of Adam at ``rate``. ``clip``: largest norm of a gradient, 0 = any.
+    ``mark``: what is taught, as a few bytes; a run that was cut off goes on only with the same.
+    """
     torch.set_num_threads(how.threads)
-    steps = torch.optim.Adam(net.parameters(), lr=rate)
+    steps = steps or torch.optim.Adam(net.parameters(), lr=rate)
     file = checkpoints / f"{name}.pt" if checkpoints else None
-    state = resumed(file, net, steps, fingerprint(net, how, len(course)))
+    state = resumed(file, net, steps, fingerprint(net, how, str(len(course)).encode() + mark))
     began = perf_counter() - state["seconds"]
-    while state["epoch"] < how.epochs and state["epoch"] - state["best_epoch"] < PATIENCE:
+    while state["epoch"] < how.epochs and state["epoch"] - state["best_epoch"] < patience:
         if perf_counter() - began > 60.0 * how.minutes:
             break
         torch.manual_seed(how.seed + state["epoch"])
@@ -62,7 +67,8 @@ def train(
         for n, loss in enumerate(course.losses(state["epoch"])):
             steps.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(net.parameters(), LARGEST_STEP)
+            if clip:
+                nn.utils.clip_grad_norm_(net.parameters(), clip)
             steps.step()
             progress(f"{name} pass {state['epoch'] + 1}", n + 1, len(course))
             if n % 20 == 0 and perf_counter() - began > 60.0 * how.minutes:
@@ -82,9 +88,9 @@ def train(
     return {"epochs": state["best_epoch"], "seconds": round(state["seconds"], 1), "judged": round(state["judged"], 4)}
 
 
-def fingerprint(net: nn.Module, how: DeepConfig, n_batches: int) -> str:
+def fingerprint(net: nn.Module, how: DeepConfig, taught: bytes) -> str:
     """A short hash of what must be equal for a run to go on."""
-    facts = [msgspec.json.encode(how), str(n_batches).encode()]
+    facts = [msgspec.json.encode(how), taught]
     for key, one in net.state_dict().items():
         facts.append(f"{key}{tuple(one.shape)}".encode())
         facts.append(np.ascontiguousarray(one.detach().numpy().reshape(-1)[:64]).tobytes())

@@ -15,6 +15,7 @@ kept. Cost: 80,000 interactions ~10 s a pass on two cores. Needs PyTorch; not fo
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,6 +232,11 @@ class Course:
             batch = self._examples.some(order[first : first + BATCH])
             yield self.net.loss(batch, torch.from_numpy(drawn.astype(np.int64)), self._log_q)
 
+    def mark(self) -> bytes:
+        """What is taught."""
+        of = self._examples
+        return hashlib.blake2b(of.place.tobytes() + of.row.tobytes() + of.ts_s.tobytes(), digest_size=8).digest()
+
     def judge(self) -> float:
         """Share of held-out examples whose right item is among the best ``AT`` of all."""
         if self._judged.shape[0] == 0:
@@ -264,7 +270,8 @@ def fit(
     records = [lessons.records[item] for item in kept.tolist()]
     net = Towers(kept.shape[0], records, how.dim, len(region_names), len(placement_names))
     course = Course(net, examples_of(data, place_of, regions, placements, how.seed), how, counts[kept])
-    told = train("two_tower", net, course, how, rate=RATE, progress=progress, checkpoints=checkpoints)
+    steps = torch.optim.Adam(net.parameters(), lr=RATE)
+    told = train("two_tower", net, course, how, steps, progress=progress, checkpoints=checkpoints)
     with torch.no_grad():
         vectors, inputs = (part.numpy() for part in net.all_items())
     arrays = {"inputs": inputs, "learned": net.learned.weight, "learned_inputs": net.learned_inputs.weight}
