@@ -29,6 +29,7 @@ SOURCES = (
     "factors",
     "content",
     "trending",
+    "item2vec",
     *MODELS,
 )
 TRAINED = ("factors", "content", *MODELS)
@@ -57,6 +58,7 @@ class Sources:
             "factors": self.factors,
             "content": self.content,
             "trending": TrendingSource(state.counters.tops, state.met),
+            "item2vec": state.item2vec,
             **self.networks,
         }
 

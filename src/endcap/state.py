@@ -28,6 +28,7 @@ from endcap.feedback.duels import Duels
 from endcap.feedback.positions import Positions
 from endcap.feedback.scoreboard import Scoreboard
 from endcap.models.bandit import Bandit
+from endcap.models.item2vec import Item2vec
 from endcap.models.session_knn import SessionKnn
 from endcap.models.user_knn import UserKnn
 from endcap.preprocess.batch import BatchBuilder, Link
@@ -40,7 +41,7 @@ from endcap.types import DEVICE_CODE, Arrays, Context, ItemChange, Query, Stored
 
 HOUR_MS = 3_600_000
 MOST_ON_THE_WAY = 10_000
-SCHEMA = "endcap-state-4"  # raise when the meaning or layout of any array changes: old snapshots are then rebuilt
+SCHEMA = "endcap-state-5"  # raise when the meaning or layout of any array changes: old snapshots are then rebuilt
 
 
 class State:
@@ -65,6 +66,7 @@ class State:
         self.met = RowMap()  # scratch that all sources share: they meet the same items, one after the other
         self.sessions = SessionKnn(config.session_knn, self.met)
         self.neighbours = UserKnn(config.user_knn, self.histories, self.met)
+        self.item2vec = Item2vec(self.met)
         self.slates = OpenSlates(config.feedback)
         self.positions = Positions()
         self.calibration = Calibration()
@@ -88,6 +90,7 @@ class State:
             "duels": self.duels,
             "sessions": self.sessions,
             "neighbours": self.neighbours,
+            "item2vec": self.item2vec,
             "slates": self.slates,
             "positions": self.positions,
             "calibration": self.calibration,
@@ -131,6 +134,7 @@ class State:
         self.counters.fold(batch, trail, self.catalogue.category, self.catalogue.top_category)
         self.covisit.fold(batch, trail)
         self.rhythm.fold(batch, trail)
+        self.item2vec.fold(batch, trail)
         self.sessions.fold(batch)
         self.neighbours.fold(batch)
         self.learn_from_slates(batch)

@@ -34,6 +34,7 @@ GROWS_WITH = {
     "catalogue": "item",
     "counters": "item",
     "covisit": "item",
+    "item2vec": "item",
     "neighbours": "item",
     "regions": "fixed",
     "labels": "fixed",
@@ -50,7 +51,17 @@ GROWS_WITH = {
     "sessions.pool": "event",
     "sessions.rows": "event",
 }
-FIXED = ("free", "n_free", "tail", "clock", "counts", "overall", "context", "tops")  # do not grow with the traffic
+FIXED = (
+    "free",
+    "n_free",
+    "tail",
+    "clock",
+    "ring",
+    "counts",
+    "overall",
+    "context",
+    "tops",
+)  # do not grow with the traffic
 LOG_SAMPLE = 40_000
 
 

@@ -49,6 +49,7 @@ TERM_CODE: dict[str, str] = {
     "src:covisit": "viewed_together",
     "src:bought_together": "bought_together",
     "src:session_knn": "session_like_yours",
+    "src:item2vec": "viewed_together",
     "src:gru4rec": "session_like_yours",
     "src:nextitnet": "session_like_yours",
     "src:sasrec": "session_like_yours",

@@ -270,8 +270,9 @@ def fit(
     records = [lessons.records[item] for item in kept.tolist()]
     net = Towers(kept.shape[0], records, how.dim, len(region_names), len(placement_names))
     course = Course(net, examples_of(data, place_of, regions, placements, how.seed), how, counts[kept])
-    steps = torch.optim.Adam(net.parameters(), lr=RATE)
-    told = train("two_tower", net, course, how, steps, progress=progress, checkpoints=checkpoints)
+    told = train(
+        "two_tower", net, course, how, rate=RATE, mark=course.mark(), progress=progress, checkpoints=checkpoints
+    )
     with torch.no_grad():
         vectors, inputs = (part.numpy() for part in net.all_items())
     arrays = {"inputs": inputs, "learned": net.learned.weight, "learned_inputs": net.learned_inputs.weight}
