@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from endcap.config import Config
 from endcap.models.item2vec import DIM, GAP_S, NEGATIVES, RATE, RING, WINDOW, Item2vec, mixed
 from endcap.state import State
-from endcap.types import Event, F4, I2, I4, Stored
+from endcap.types import F4, I2, I4, Event, Stored
 from proposals import batch_of, interest_of, order_of, proposed
 from streams import streams
 
@@ -136,7 +136,7 @@ def walks(groups: list[list[int]], n: int, seed: int = 0) -> list[tuple[int, int
 
 def test_items_touched_together_are_proposed_for_each_other_and_seeds_are_not() -> None:
     made = model(40)
-    made.fold(NOBODY, trail(walks([list(range(0, 20)), list(range(20, 40))], 6_000)))
+    made.fold(NOBODY, trail(walks([list(range(20)), list(range(20, 40))], 6_000)))
     for half in (0, 20):
         got = proposed(made, interest_of([half, half + 1]), 40, n=18)
         assert set(order_of(got)) == set(range(half + 2, half + 20))
@@ -146,7 +146,7 @@ def test_items_touched_together_are_proposed_for_each_other_and_seeds_are_not() 
 
 def test_vectors_follow_a_taste_that_drifts() -> None:
     made = model(20)
-    made.fold(NOBODY, trail(walks([list(range(0, 10)), list(range(10, 20))], 3_000)))
+    made.fold(NOBODY, trail(walks([list(range(10)), list(range(10, 20))], 3_000)))
     assert set(order_of(proposed(made, interest_of([0]), 20, n=4))) <= set(range(1, 10))
     even, odd = list(range(0, 20, 2)), list(range(1, 20, 2))
     made.fold(NOBODY, trail(walks([even, odd], 12_000, seed=1)))
