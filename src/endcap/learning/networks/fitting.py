@@ -2,8 +2,8 @@
 
 A model gives a ``Course``: the losses of one pass, and how good the network is by now on what was held out. The loop
 takes steps (Adam: Kingma and Ba, ICLR 2015; or what the model brings), keeps the best state, and stops after
-``patience`` passes that were no better, or when the time is over. After every pass all of it is written to a file, so a run that was cut off goes on
-where it was; a file of other settings or other data is left alone.
+``patience`` passes that were no better, or when the time is over. After every pass all of it is written to a file, so a
+run that was cut off goes on where it was; a file of other settings or other data is left alone.
 
 Cost: the model's own. The same data, seed and number of threads give the same network, unless time runs out.
 """
