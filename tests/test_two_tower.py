@@ -20,7 +20,8 @@ from endcap.features.catalogue import Catalogue
 from endcap.features.histories import Histories
 from endcap.learning.boosting import TooFewExamples
 from endcap.learning.networks import Lessons, fit_network
-from endcap.learning.networks.two_tower import Batch, Towers, bags, rows_of
+from endcap.learning.networks.bags import Batch, bags, rows_of
+from endcap.learning.networks.two_tower import Towers
 from endcap.learning.sequences import Sequences
 from endcap.models.network import Network, Window
 from endcap.models.two_tower import TwoTowerSource, attribute_vectors, bag_weights, taste, weekday_of
@@ -145,7 +146,9 @@ def test_with_every_item_drawn_the_loss_is_the_full_softmax() -> None:
     flat, share, lengths = bags(begin, row, place, np.arange(8, dtype=np.int64), np.full(8, VIEW, np.int8))
     offsets = torch.from_numpy(np.cumsum(lengths) - lengths)
     right, context = torch.from_numpy(place[row].astype(np.int64)), torch.zeros(5, 5, dtype=torch.int64)
-    batch = Batch(torch.from_numpy(flat), torch.from_numpy(share), offsets, context, right)
+    batch = Batch(
+        torch.from_numpy(flat), torch.from_numpy(share), offsets, context, right, torch.zeros(5), torch.zeros(5)
+    )
     vectors, inputs = net.all_items()
     scores = (net.taste(batch, inputs, batch.flat) + net.moment(context)) @ vectors.T
     full = torch.nn.functional.cross_entropy(scores, right)

@@ -20,7 +20,6 @@ from torch.nn import functional
 
 from endcap.config import DeepConfig
 from endcap.engine import Progress, silent
-from endcap.learning.factors import cluster_centres
 from endcap.learning.networks import Lessons
 from endcap.learning.networks.graphs import Graph
 from endcap.learning.networks.windows import FAR, Reader, fit_reader
@@ -56,7 +55,9 @@ class Block(nn.Module):
 class SasRec(Reader):
     """The network."""
 
-    def __init__(self, n_items: int, dim: int, most: int = MOST, blocks: int = BLOCKS, dropped: float = DROPPED) -> None:
+    def __init__(
+        self, n_items: int, dim: int, most: int = MOST, blocks: int = BLOCKS, dropped: float = DROPPED
+    ) -> None:
         super().__init__()
         self.items = nn.Embedding(n_items, dim)
         self.out, self.bias = self.items, None
@@ -104,7 +105,7 @@ def network_of(net: SasRec, item_ids: list[str], meta: dict[str, Any]) -> Networ
     """What serves."""
     vectors = net.items.weight.detach().numpy().copy()
     arrays = {"positions": net.positions.weight.detach().numpy().copy()}
-    return Network("sasrec", item_ids, vectors, {"user": graph_of(net)}, arrays, cluster_centres(vectors, 0), meta)
+    return Network("sasrec", item_ids, vectors, {"user": graph_of(net)}, arrays, meta)
 
 
 def fit(
