@@ -15,6 +15,7 @@ from endcap.models.item_item import BoughtTogetherSource, CovisitSource
 from endcap.models.network import MODELS, Network, NetworkSource
 from endcap.models.popular import PopularSource, TrendingSource
 from endcap.models.two_tower import TwoTowerSource
+from endcap.models.youtube import YoutubeSource
 from endcap.protocols import Source
 from endcap.state import State
 from endcap.types import F4, Interaction, Stored
@@ -47,7 +48,7 @@ class Sources:
         self.content = ContentSource(state.catalogue)
         self.networks: dict[str, NetworkSource] = {name: NetworkSource(state.histories) for name in MODELS}
         self.two_tower = TwoTowerSource(state.histories, state.catalogue, state.regions)
-        self.networks["two_tower"] = self.two_tower
+        self.networks |= {"two_tower": self.two_tower, "youtube": YoutubeSource(state.histories)}
         self.by_name: dict[str, Source] = {
             "history": HistorySource(),
             "covisit": CovisitSource(state.covisit, state.met),
