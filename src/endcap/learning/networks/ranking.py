@@ -8,8 +8,8 @@ which is how the paper lets a network bend a feature without more layers.
     rows -> what a request's candidates teach the trees as well (learning/examples.py) -> network -> ONNX, a ranker for
     models/plugged.py, judged by the same gate
 
-Cost: 12,000 requests of 50 rows and 170 columns ~4 s a pass on two cores. Needs PyTorch; not for: a handful of examples,
-from which trees learn more.
+Cost: 12,000 requests of 50 rows and 170 columns ~4 s a pass on two cores. Needs PyTorch; not for: a handful of
+examples, from which trees learn more.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ SPREAD = 1e-3  # least standard deviation
 
 class Ranking(nn.Module):
     """Scaled rows and their square roots -> logits."""
+
+    centre: Tensor  # [columns]
+    spread: Tensor  # [columns]
 
     def __init__(self, rows: F4) -> None:
         super().__init__()
