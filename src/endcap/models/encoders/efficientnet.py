@@ -2,10 +2,9 @@
 
 Idea: the network was trained to name a thousand kinds of things (Tan and Le, ICML 2019; the Lite form of 2020 has no
 squeeze-and-excite and ReLU6 throughout). What it holds just before it names them, 1,280 averaged features, says what a
-picture shows. These features are all positive, so any two pictures look alike; two facts in the weights mend that
-without any picture at hand. The last batch normalisation knows mean and spread of every feature before its ReLU6, so
-the mean after it is the mean of a clipped normal distribution: that is taken away. And the classifier's rows say which
-directions tell things apart: the features are turned to the first ``DIM`` singular directions of these rows.
+picture shows. The rows of its classifier say which directions tell things apart, so the features are turned to the
+first ``DIM`` singular directions of these rows: a reduction that needs no picture and is the same in every shop. Of the
+five nearest of 400 icons, 45 % are of the same of 5 kinds, against 48 % with all 1,280 numbers.
 
 Batch normalisations are folded into their convolutions (epsilon 1e-3). Padding is TensorFlow's "same": the smaller half
 before, the larger behind.
@@ -98,18 +97,6 @@ def folded(weights: dict[str, F4], convolution: str, norm: str) -> tuple[F4, F4]
     bias = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
     kernel = weights[f"{convolution}.weight"] * scale[:, None, None, None]
     return kernel.astype(np.float32), bias.astype(np.float32)
-
-
-def centre(weights: dict[str, F4]) -> F8:
-    """The mean of each feature: that of ReLU6 of a normal variable with the mean and spread of the last normalisation."""
-    from scipy.special import ndtr
-
-    mean, spread = weights["_bn1.bias"].astype(np.float64), np.abs(weights["_bn1.weight"]).astype(np.float64)
-    spread = np.maximum(spread, 1e-9)
-    low, high = -mean / spread, (6.0 - mean) / spread
-    density_low, density_high = (np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi) for x in (low, high))
-    within: F8 = mean * (ndtr(high) - ndtr(low)) + spread * (density_low - density_high)
-    return np.asarray(within + 6.0 * (1.0 - ndtr(high)))
 
 
 def directions(weights: dict[str, F4]) -> F8:
@@ -213,8 +200,5 @@ def draw(drawing: Drawing) -> str:
             at, channels = at + 1, out
     x, _ = drawing.convolution(x, "_conv_head", "_bn1", size, 1, True)
     x = drawing.node("Flatten", drawing.node("GlobalAveragePool", x), name="features")
-    middle, turn = centre(drawing.weights), directions(drawing.weights)
-    return drawing.node(
-        "Gemm", x, drawing.constant("turn", turn.astype(np.float32)),
-        drawing.constant("shift", (-(turn @ middle)).astype(np.float32)), transB=1, name="vector",
-    )  # fmt: skip
+    turn = drawing.constant("turn", directions(drawing.weights).T.astype(np.float32))
+    return drawing.node("MatMul", x, turn, name="vector")
