@@ -26,7 +26,7 @@ FLOORS: dict[int, frozenset[str]] = {
     5: frozenset({"recommend"}),
     6: frozenset({"diagnosis", "duel", "story"}),
     7: frozenset({"engine"}),
-    8: frozenset({"learning", "evaluation"}),
+    8: frozenset({"learning", "evaluation", "item_vectors"}),
     9: frozenset({"server"}),
     10: frozenset({"demo", "bench"}),
     11: frozenset({"simulator"}),
