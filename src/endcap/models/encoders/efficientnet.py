@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 as an ONNX graph: what is in a picture, as 256 numbers, built from published weights without torch.
+"""EfficientNet-Lite0 as an ONNX graph, built from published weights without torch: a picture as 256 numbers.
 
 Idea: the network was trained to name a thousand kinds of things (Tan and Le, ICML 2019; the Lite form of 2020 has no
 squeeze-and-excite and ReLU6 throughout). What it holds just before it names them, 1,280 averaged features, says what a
@@ -142,7 +142,7 @@ class Drawing:
         return name
 
     def convolution(self, x: str, name: str, norm: str, size: int, stride: int, clipped: bool) -> tuple[str, int]:
-        """A convolution with its normalisation and ReLU6; gives output and its side in pixels. Depthwise by its shape."""
+        """A convolution with its normalisation and ReLU6; gives its output and side in pixels."""
         kernel, bias = folded(self.weights, name, norm)
         before, behind = same_padding(size, kernel.shape[2], stride)
         y = self.node(
@@ -168,7 +168,9 @@ def build(weights: dict[str, F4]) -> bytes:
         from onnx import TensorProto, checker
         from onnx import helper as onnx_parts
     except ImportError as wrong:
-        raise ConfigError('the picture network cannot be built without onnx; run: pip install "endcap[image]"') from wrong
+        raise ConfigError(
+            'the picture network cannot be built without onnx; run: pip install "endcap[image]"'
+        ) from wrong
     drawing = Drawing(weights)
     try:
         output = draw(drawing)
@@ -189,8 +191,8 @@ def build(weights: dict[str, F4]) -> bytes:
 
 def draw(drawing: Drawing) -> str:
     """All of the network, from pixels to the turned features."""
-    drawing.constant("zero", np.float32(0.0))
-    drawing.constant("six", np.float32(6.0))
+    drawing.constant("zero", np.zeros((), np.float32))
+    drawing.constant("six", np.full((), 6.0, np.float32))
     x, size = drawing.convolution("pixels", "_conv_stem", "_bn0", SIDE, 2, True)
     at, channels = 0, 32
     for repeats, first, expansion, out in BLOCKS:

@@ -40,7 +40,7 @@ def read_each(batch: Sequence[bytes], read: Callable[[bytes], T]) -> tuple[list[
 
 
 def as_units(n: int, places: I4, found: F4, refusals: list[Refusal]) -> tuple[F4, list[Refusal]]:
-    """Unit vectors [n, dim]: ``found`` [m, dim] at ``places`` [m], zeros elsewhere. What has no direction is refused."""
+    """Unit vectors [n, dim]: ``found`` [m, dim] at ``places`` [m], else zeros. What has no direction is refused."""
     length = np.linalg.norm(found.astype(np.float64), axis=1)
     good = np.isfinite(length) & (length > LEAST_LENGTH)
     out = np.zeros((n, found.shape[1]), np.float32)

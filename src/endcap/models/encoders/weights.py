@@ -81,7 +81,9 @@ def read_weights(data: bytes) -> dict[str, F4]:
         pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError, struct.error,
         UnicodeDecodeError, MemoryError, OverflowError, ImportError,
     ) as wrong:  # fmt: skip
-        raise ArtifactError(f"these are no weights in torch's old format: {wrong}; install the package again") from wrong
+        raise ArtifactError(
+            f"these are no weights in torch's old format: {wrong}; install the package again"
+        ) from wrong
 
 
 def parsed(file: io.BytesIO) -> dict[str, F4]:
