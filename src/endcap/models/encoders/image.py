@@ -87,18 +87,20 @@ def drawn(pixels: U1) -> F4:
 
 
 def colours(pixels: U1) -> F8:
-    """Shares of pixels by hue, saturation and value [128], each value shared out to its two nearest levels."""
+    """Shares of pixels by hue, saturation and value [128]; hue and value are shared out to their two nearest levels."""
     images = pillow()
     hsv = np.asarray(images.fromarray(pixels).convert("HSV"), np.float64).reshape(-1, 3) / 256.0
-    hue: I8 = np.floor(hsv[:, 0] * HUES).astype(np.int64)
     saturation = np.minimum((hsv[:, 1] * SATURATIONS).astype(np.int64), SATURATIONS - 1)
-    hue[saturation == 0] = 0  # grey has no hue worth telling
+    turn = hsv[:, 0] * HUES * (saturation > 0)  # grey has no hue worth telling
+    hue: I8 = np.floor(turn).astype(np.int64)
     place = hsv[:, 2] * (VALUES - 1)
-    low = np.minimum(place.astype(np.int64), VALUES - 2)
-    share = place - low
-    cell = (hue * SATURATIONS + saturation) * VALUES + low
+    value = np.minimum(place.astype(np.int64), VALUES - 2)
     n = HUES * SATURATIONS * VALUES
-    counted = np.bincount(cell, 1.0 - share, n) + np.bincount(cell + 1, share, n)
+    counted = np.zeros(n)
+    for next_hue, of_hue in ((0, 1.0 - (turn - hue)), (1, turn - hue)):
+        cell = ((hue + next_hue) % HUES * SATURATIONS + saturation) * VALUES + value
+        counted += np.bincount(cell, of_hue * (1.0 - (place - value)), n)
+        counted += np.bincount(cell + 1, of_hue * (place - value), n)
     shares: F8 = counted / hsv.shape[0]
     return shares
 
