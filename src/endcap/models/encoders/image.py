@@ -5,8 +5,9 @@ needs only Pillow: a histogram over hue, saturation and value (Swain and Ballard
 gradients in 8 x 8 cells (Dalal and Triggs, CVPR 2005), square roots taken so that large parts do not drown small ones.
 It finds a picture's copies and things of like colour and outline, and knows nothing of what they are.
 
-Cost and quality on one core, 400 icons of 5 kinds (chance .20): network 13 ms a picture, .54 of the nearest are of the
-same kind; drawn 3 ms, .39. Not for: pictures whose text matters.
+Cost on one core, JPEG of 1,000 x 1,000: network 22 ms, drawn 6 ms. Of 140 icons of 14 kinds (chance .07) the nearest
+other one is of the same kind for .63 by the network, .59 as drawn; of the three nearest, .54 and .45. Not for: pictures
+whose text matters.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ whole. Of an animation the first frame counts, transparency stands on white, CMY
 a camera's note on which side is up is heeded. The whole picture is pulled to a square: with bars beside it, the network
 takes a daisy for a honeycomb, and a cut would lose the ends of long things.
 
-Only formats that shops use are tried, for Pillow also knows some that call other programs. Cost: 2 ms for a JPEG of
-1,000 x 1,000. Memory: at most about ``MOST_PIXELS`` x 8 bytes. Not for: vector graphics, camera raw, video.
+Only formats that shops use are tried, for Pillow also knows some that call other programs. Cost: 4 ms for a JPEG of
+1,000 x 1,000. Memory at the limit: 10 MB for a JPEG, 75 MB progressive, 290 MB for a PNG and 480 MB for a WebP with
+transparency. Not for: vector graphics, camera raw, video.
 """
 
 from __future__ import annotations

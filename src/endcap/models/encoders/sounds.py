@@ -25,6 +25,7 @@ from endcap.types import F4
 
 RATE = 16_000
 SECONDS = 30
+MOST_NUMBERS = 12_000_000  # over all channels: 30 s of stereo at 192 kHz
 MOST_BYTES = 64_000_000  # of a file that is read at all
 LEAST_SECONDS = 0.1
 LOWEST_RATE, HIGHEST_RATE = 2_000, 384_000
@@ -106,9 +107,14 @@ def format_of(chunk: bytes) -> tuple[int, int, int, int]:
     return kind, channels, rate, bits // 8
 
 
+def frames_of(channels: int, rate: int) -> int:
+    """How many frames are heard."""
+    return min(SECONDS * rate, MOST_NUMBERS // channels)
+
+
 def numbers(raw: bytes, kind: int, channels: int, rate: int, width: int) -> F4:
     """Samples [n, channels] on -1..1; half a frame at the end is left out."""
-    n = min(len(raw) // (channels * width), SECONDS * rate) * channels
+    n = min(len(raw) // (channels * width), frames_of(channels, rate)) * channels
     raw = raw[: n * width]
     found: NDArray[Any]
     if kind == FLOAT:
@@ -146,7 +152,7 @@ def from_other(data: bytes) -> tuple[F4, int]:
                     f"the sound has {file.channels} channels and {file.samplerate:,} samples a second; expected up to "
                     f"{MOST_CHANNELS} and {LOWEST_RATE:,} to {HIGHEST_RATE:,}"
                 )
-            samples: F4 = file.read(SECONDS * file.samplerate, dtype="float32", always_2d=True)
+            samples: F4 = file.read(frames_of(file.channels, file.samplerate), dtype="float32", always_2d=True)
             return samples, int(file.samplerate)
     except (soundfile.SoundFileError, RuntimeError, ValueError, OSError, TypeError) as wrong:
         raise InvalidInput(

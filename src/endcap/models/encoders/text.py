@@ -9,8 +9,8 @@ Limits: sentences read ``MOST_CHARS`` characters; terms 300 of the first line, w
 rest. Longer text is cut there, without an error. Text without a letter or digit is refused by both, and text in a
 script that the sentence encoder was not taught by that one: all such texts would have the same vector.
 
-Cost on one core: sentences 2.5 ms a title, 0.6 in batches, 170 MB of memory once; terms 20 us and 32 MB. Not for:
-telling numbers apart (two sizes of one article mean nearly the same), nor long documents.
+Cost on one core: sentences 3.7 ms a title, 1.1 in batches, 130 MB of memory once; terms 40 us in batches, 110 MB. Not
+for: telling numbers apart (two sizes of one article mean nearly the same), nor long documents.
 """
 
 from __future__ import annotations
