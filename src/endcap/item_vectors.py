@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import numpy as np
@@ -13,7 +13,9 @@ from msgspec import Struct
 
 from endcap.engine import Engine
 from endcap.errors import InvalidInput, NotFound
+from endcap.events.vector_files import VectorChunk
 from endcap.models.vector_sets import NO_VERSION, UNNAMED, as_vector, check_space, usable
+from endcap.protocols import Encoder
 from endcap.types import F4, Ack, Event, Item, Refusal, VectorChange
 
 
@@ -155,3 +157,85 @@ def check_record_vectors(engine: Engine, item: Item) -> None:
         why = usable(as_vector(numbers)) or engine.state.vectors.conflict(name, UNNAMED, NO_VERSION, len(numbers))
         if why:
             raise InvalidInput(f"vectors.{name}: {why}", field="vectors")
+
+
+class VectorReport(Struct, kw_only=True):
+    """What became of the rows of a file or of the items of a catalogue."""
+
+    read: int = 0
+    accepted: int = 0
+    refused: dict[str, int] = msgspec.field(default_factory=dict)  # code -> count
+    examples: list[str] = msgspec.field(default_factory=list)  # the first refusals, in words
+    skipped: int = 0  # items that needed no vector, or have no text to make one from
+
+    def refuse(self, place: str, refusal: Refusal) -> None:
+        """Count a refusal."""
+        self.refused[refusal.code] = self.refused.get(refusal.code, 0) + 1
+        if len(self.examples) < MOST_EXAMPLES:
+            self.examples.append(f"{place}: {refusal.message}")
+
+
+MOST_EXAMPLES = 10
+
+
+def import_vectors(
+    engine: Engine, chunks: Iterable[VectorChunk], name: str, encoder: str, version: str, *, replace: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> VectorReport:  # fmt: skip
+    """Store the vectors of a file. ``replace``: drop what is under the name first, once a usable vector was seen.
+
+    Raises as ``put_vectors``; then nothing was stored.
+    """
+    check_space(name, encoder, version)
+    report = VectorReport()
+    for chunk in chunks:
+        if replace and name in engine.state.vectors.spaces and any(not usable(one) for one in chunk.vectors):
+            drop_vectors(engine, name)
+        replace = replace and not any(not usable(one) for one in chunk.vectors)
+        ack = put_vectors(engine, name, encoder, version, chunk.item_ids, chunk.vectors)
+        report.read += len(chunk.item_ids)
+        report.accepted += ack.accepted
+        for refusal in ack.rejected:
+            report.refuse(f"row {chunk.first + refusal.index}", refusal)
+        progress(report.read, chunk.total)
+    return report
+
+
+def embed_items(
+    engine: Engine, encoder: Encoder, name: str, *, again: bool = False, batch: int = 64,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> VectorReport:  # fmt: skip
+    """Have an encoder make vectors of the texts of the catalogue and store them, batch by batch.
+
+    Items that have a vector under the name are left out, so an interrupted run goes on where it was; ``again`` takes
+    them all. Raises what the encoder raises; what was stored until then stays.
+    """
+    check_space(name, encoder.id, encoder.version)
+    sets, report = engine.state.vectors, VectorReport()
+    space = sets.spaces.get(name)
+    if space is not None and (space.encoder, space.version) != (encoder.id, encoder.version):
+        refuse(sets.conflict(name, encoder.id, encoder.version, space.dim))
+    waiting: list[tuple[str, bytes]] = []
+    for item in engine.items(n=len(engine.state.items)):
+        text = text_of(item)
+        if text and (again or not sets.has(name, engine.state.items.get(item.item_id))):
+            waiting.append((item.item_id, text.encode()))
+        else:
+            report.skipped += 1
+    for begin in range(0, len(waiting), batch):
+        some = waiting[begin : begin + batch]
+        vectors = encoder.encode([text for _, text in some])
+        ack = put_vectors(engine, name, encoder.id, encoder.version, [item_id for item_id, _ in some], vectors)
+        report.read += len(some)
+        report.accepted += ack.accepted
+        for refusal in ack.rejected:
+            report.refuse(f"item {some[refusal.index][0]}", refusal)
+        progress(report.read, len(waiting))
+    return report
+
+
+def text_of(item: Item) -> str:
+    """What a record says in words, for an encoder of texts."""
+    categories = " > ".join(item.categories[0]) if item.categories else None
+    said = (item.title, item.brand, categories, ", ".join(item.tags) or None, item.description)
+    return ". ".join(part.strip() for part in said if part and part.strip())

@@ -27,6 +27,7 @@ from endcap.cli import (
     serve,
     settings,
     simulate,
+    vectors,
 )
 from endcap.errors import EndcapError
 
@@ -57,6 +58,7 @@ app.command("simulate")(simulate.simulate)
 app.command("train")(models.train)
 app.add_typer(models.app, name="models")
 app.add_typer(experiments.app, name="experiments")
+app.add_typer(vectors.app, name="vectors")
 
 
 def show_version(wanted: bool) -> None:

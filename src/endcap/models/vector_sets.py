@@ -104,9 +104,9 @@ class VectorSets:
             return ""
         return (
             f"the vectors called {name!r} come from encoder {space.encoder!r} version {space.version!r} with "
-            f"{space.dim} numbers; got {encoder!r} version {version!r} with {dim}. Vectors of two encoders are never mixed: use "
-            f"another name, or replace the whole set (endcap vectors import --replace, or DELETE /v1/vectors/{name} "
-            "and send all anew)"
+            f"{space.dim} numbers; got {encoder!r} version {version!r} with {dim}. Vectors of two encoders are "
+            "never mixed: use another name, or replace the whole set (endcap vectors import --replace, or "
+            f"DELETE /v1/vectors/{name} and send all anew)"
         )
 
     def fold(self, change: VectorChange, item: int) -> None:
