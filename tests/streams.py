@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import strategies as st
 
 from endcap.types import (
@@ -14,6 +15,7 @@ from endcap.types import (
     Shown,
     User,
     UserChange,
+    VectorChange,
 )
 
 START_MS = 1_760_000_000_000  # a Thursday morning in October 2025
@@ -45,6 +47,23 @@ def items(draw: st.DrawFn, item_id: str) -> Item:
         group_id=draw(st.sampled_from([None, None, "g1"])),
         availability=draw(st.sampled_from(["in_stock"] * 5 + ["out_of_stock"])),
         hidden=draw(st.sampled_from([False] * 9 + [True])),
+        vectors=draw(st.sampled_from([{}, {}, {}, {"own": [1.0, 2.0]}, {"own": [0.0, -1.0], "image": [1.0]}])),
+    )
+
+
+@st.composite
+def vector_changes(draw: st.DrawFn, number: int, now: int) -> VectorChange:
+    """Good ones, and all that a log may hold of bad ones: another length, another encoder, zeros, no numbers."""
+    numbers = draw(st.sampled_from([None, [3, 4, 0], [0, 1, 1], [-1, 2, 5], [1, 2], [0, 0, 0], [float("nan"), 1, 1]]))
+    return VectorChange(
+        event_id=f"e{number}",
+        name=draw(st.sampled_from(["image", "image", "text", "No name"])),
+        ts=now,
+        received_at=now,
+        item_id=draw(st.sampled_from([*ITEM_IDS, None])),
+        vector=None if numbers is None else np.array(numbers, "<f4").tobytes(),
+        encoder=draw(st.sampled_from(["eye", "eye", "eye", "other"])),
+        version="1",
     )
 
 
@@ -78,7 +97,7 @@ def streams(draw: st.DrawFn, min_size: int = 1, max_size: int = 60) -> list[Even
     now = START_MS
     for number in range(draw(st.integers(min_size, max_size))):
         now += draw(gaps_ms)
-        kind = draw(st.sampled_from(["interaction"] * 10 + ["item", "item", "user", "impression"]))
+        kind = draw(st.sampled_from(["interaction"] * 10 + ["item", "item", "user", "impression", "vector"]))
         if kind == "interaction":
             events.append(draw(interactions(number, now)))
         elif kind == "item":
@@ -86,6 +105,8 @@ def streams(draw: st.DrawFn, min_size: int = 1, max_size: int = 60) -> list[Even
             gone = draw(st.sampled_from([False] * 7 + [True]))
             record = None if gone else draw(items(item_id))
             events.append(ItemChange(event_id=f"e{number}", item_id=item_id, ts=now, received_at=now, item=record))
+        elif kind == "vector":
+            events.append(draw(vector_changes(number, now)))
         elif kind == "user":
             user_id = draw(st.sampled_from(USER_IDS))
             record_of_user = User(

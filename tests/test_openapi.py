@@ -103,6 +103,7 @@ REQUESTS: list[str] = []  # ids of slates that were logged
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("openapi")) as running:
         running.client.put("/v1/items/lamp", json={"title": "Lamp", "categories": [["Home", "Light"]], "price": 3})
+        running.client.put("/v1/items/lamp/vectors/image", json={"vector": [3, 4], "encoder": "e", "version": "1"})
         running.send(view("a", "lamp"), {"type": "view", "user_id": "u", "item_id": "lamp"})
         running.client.post("/v1/experiments", json=EXPERIMENT | {"name": "lamp", "placement": "home"})
         running.send({"type": "gaze", "anon_id": "a", "item_id": "lamp"})
@@ -121,7 +122,7 @@ def test_the_server_gives_out_the_document(served: Served) -> None:
 def test_answers_are_what_the_document_says(served: Served, name: str) -> None:
     path = name.split()[1]
     given = {"/v1/users": "u", "/v1/placements": "home", "/v1/requests": REQUESTS[0]}
-    path = path.replace("{id}", given.get(path[: path.find("/{")], "lamp"))
+    path = path.replace("{id}", given.get(path[: path.find("/{")], "lamp")).replace("{name}", "image")
     answer = served.client.get(path)
     assert answer.status_code == 200, answer.text
     check(answer.content, name)
@@ -134,13 +135,14 @@ def test_answers_are_what_the_document_says(served: Served, name: str) -> None:
     ("POST /v1/items", [{"item_id": "b"}, {}]),
     ("PUT /v1/items/{id}", {"title": "t"}),
     ("PATCH /v1/items/{id}", {"title": "t"}),
+    ("PUT /v1/items/{id}/vectors/{name}", {"vector": [1, 0], "encoder": "e", "version": "1"}),
     ("PUT /v1/users/{id}", {"traits": {"a": 1}}),
     ("POST /v1/experiments", EXPERIMENT),
     ("POST /v1/experiments/{id}/stop", {"reason": "enough"}),
 ])  # fmt: skip
 def test_answers_to_bodies_are_what_the_document_says(served: Served, name: str, body: Any) -> None:
     method, path = name.split()
-    answer = served.client.request(method, path.replace("{id}", "made"), json=body)
+    answer = served.client.request(method, path.replace("{id}", "made").replace("{name}", "image"), json=body)
     assert answer.status_code == 200, answer.text
     check(answer.content, name)
 

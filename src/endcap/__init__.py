@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         Slate,
         User,
         UserChange,
+        VectorChange,
     )
 
 __version__ = "0.1.0"
@@ -64,6 +65,7 @@ __all__ = [
     "Slate",
     "User",
     "UserChange",
+    "VectorChange",
     "load_config",
 ]
 

@@ -7,11 +7,13 @@ Our own parts use only these; so can yours. Construct an ``Engine`` with the par
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from endcap.batches import EventBatch
 from endcap.candidates import Candidates
 from endcap.types import F4, I4, U1, Arrays, Event, Interest, Refusal, Stored
+
+Modality = Literal["text", "image", "audio"]
 
 
 class EventLog(Protocol):
@@ -116,14 +118,21 @@ class Ranker(Protocol):
 
 
 class Encoder(Protocol):
-    """Text, image or audio to unit vectors. ``id`` and ``version`` are stored with every vector."""
+    """Text, pictures or sounds to unit vectors. ``id`` and ``version`` are stored with every vector: vectors of two
+    encoders, or of two versions of one, never meet."""
 
-    id: str
-    version: str
-    dim: int
+    @property
+    def id(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def dim(self) -> int: ...
+    @property
+    def modality(self) -> Modality: ...
 
-    def encode(self, batch: Sequence[bytes]) -> F4:
-        """float32 [n, dim], rows of unit norm."""
+    def encode(self, batch: Sequence[bytes]) -> tuple[F4, list[Refusal]]:
+        """(float32 [n, dim] of unit norm, refusals). An entry that cannot be used is refused by its ``index``, and its
+        row is zeros; the others are encoded. Text is UTF-8, pictures and sounds are the bytes of their files."""
         ...
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from endcap.batches import EventBatch
@@ -31,13 +32,14 @@ from endcap.models.bandit import Bandit
 from endcap.models.item2vec import Item2vec
 from endcap.models.session_knn import SessionKnn
 from endcap.models.user_knn import UserKnn
+from endcap.models.vector_sets import VectorSets
 from endcap.preprocess.batch import BatchBuilder, Link
 from endcap.preprocess.clean import Cleaner
 from endcap.preprocess.identity import Identity
 from endcap.preprocess.ids import Ids
 from endcap.protocols import Feature
 from endcap.topn import RowMap
-from endcap.types import DEVICE_CODE, Arrays, Context, ItemChange, Query, Stored, UserChange
+from endcap.types import DEVICE_CODE, Arrays, Context, ItemChange, Query, Stored, UserChange, VectorChange
 
 HOUR_MS = 3_600_000
 MOST_ON_THE_WAY = 10_000
@@ -55,6 +57,7 @@ class State:
         self.builder = BatchBuilder(self.users, self.items, self.regions, self.labels, self.identity, config.clean)
         self.cleaner = Cleaner(config.clean)
         self.catalogue = Catalogue(self.items, config.catalogue)
+        self.vectors = VectorSets()
         self.people = People()
         self.histories = Histories(config.covisit)
         self.counters = Counters()
@@ -80,6 +83,7 @@ class State:
             "identity": self.identity,
             "cleaner": self.cleaner,
             "catalogue": self.catalogue,
+            "vectors": self.vectors,
             "people": self.people,
             "histories": self.histories,
             "counters": self.counters,
@@ -156,9 +160,18 @@ class State:
             item = self.items.intern(event.item_id)
             self._make_room()
             catalogue = self.catalogue
-            catalogue.put(item, event.item, event.ts)
+            record = event.item
+            if record is None:
+                self.vectors.forget(item)
+            elif record.vectors:
+                self.vectors.take(item, record.vectors)
+                record = msgspec.structs.replace(record, vectors={})
+            catalogue.put(item, record, event.ts)
             self.counters.recategorise(np.array([item], np.int32), catalogue.category, catalogue.top_category)
             self.cleaner.catalogue_price(item, event.item.price if event.item else None)
+        elif isinstance(event, VectorChange):
+            known = self.items.get(event.item_id) if event.item_id is not None else -1
+            self.vectors.fold(event, known if self.catalogue.is_there(known) else -1)
         elif isinstance(event, UserChange):
             user = self.users.intern("u" + event.user_id)
             self.people.put(user, event.user)

@@ -238,7 +238,7 @@ class Item(Struct, frozen=True, kw_only=True, omit_defaults=True):
     adult: bool = False
     hidden: bool = False
     attributes: dict[str, str | float | bool | list[str]] = field(default_factory=dict)
-    vectors: dict[str, list[float]] = field(default_factory=dict)
+    vectors: dict[str, list[float]] = field(default_factory=dict)  # set those named; kept apart from the record
     updated_at: int | None = None
 
 
@@ -263,6 +263,20 @@ class ItemChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
     item: Item | None = None
 
 
+class VectorChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="vector"):
+    """An item's vector was set or taken away. Vectors of one name come from one encoder and have one length; the first
+    says which. Without ``item_id`` the whole set goes, so that another encoder may begin anew under the name."""
+
+    event_id: str
+    name: str  # text, image, audio, or the shop's own
+    ts: int
+    received_at: int = 0
+    item_id: str | None = None
+    vector: bytes | None = None  # float32, little endian (base64 in JSON); None takes it away
+    encoder: str = ""
+    version: str = ""  # of the encoder
+
+
 class UserChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="user"):
     """A user's traits, links or consent changed: ``user`` is the whole new record."""
 
@@ -283,7 +297,7 @@ class Erasure(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="
     n_events: int = 0
 
 
-Event = Interaction | Impression | ItemChange | UserChange | Erasure
+Event = Interaction | Impression | ItemChange | VectorChange | UserChange | Erasure
 
 
 class Stored(Struct, frozen=True):

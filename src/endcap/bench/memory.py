@@ -32,6 +32,7 @@ GROWS_WITH = {
     "exposure": "user",
     "items": "item",
     "catalogue": "item",
+    "vectors": "item",
     "counters": "item",
     "covisit": "item",
     "item2vec": "item",

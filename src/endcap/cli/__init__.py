@@ -17,6 +17,7 @@ from endcap.cli import (
     bench,
     checks,
     counterfactual,
+    encode,
     evaluate,
     experiments,
     files,
@@ -26,6 +27,7 @@ from endcap.cli import (
     serve,
     settings,
     simulate,
+    vectors,
 )
 from endcap.errors import EndcapError
 
@@ -50,11 +52,13 @@ app.command("config")(settings.config)
 app.command("doctor")(checks.doctor)
 app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
+app.command("encode")(encode.encode)
 app.command("counterfactual")(counterfactual.counterfactual)
 app.command("simulate")(simulate.simulate)
 app.command("train")(models.train)
 app.add_typer(models.app, name="models")
 app.add_typer(experiments.app, name="experiments")
+app.add_typer(vectors.app, name="vectors")
 
 
 def show_version(wanted: bool) -> None:

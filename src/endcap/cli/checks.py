@@ -50,7 +50,7 @@ def doctor(
 ) -> None:
     """Check the machine and the data, and say why a list (--user, --anon, --items) is generic. Exit 1 on errors."""
     query = Query(user_id=user, anon_id=anon, items=items or [], placement=placement)
-    checks = [*machine_checks(directory), *settings_checks(config)]
+    checks = [*machine_checks(directory), *encoder_checks(), *settings_checks(config)]
     if not [check for check in checks if check.level == "error"]:
         checks += data_checks(directory, load_config(config)[0], query)
     if as_json:
@@ -175,6 +175,30 @@ def settings_checks(config: Path | None) -> Iterator[Check]:
         return
     changed = ", ".join(sorted(sources)) or "all defaults"
     yield Check(name="settings", level="ok", message=changed)
+
+
+def encoder_checks() -> Iterator[Check]:
+    """What makes vectors of texts, pictures and sounds here, and what would make better ones. Loads none of it."""
+    from endcap.models.encoders.active import MODALITIES, standing
+
+    for modality in MODALITIES:
+        found = standing(modality)
+        told = f"{found.id} {found.version}, {found.dim} numbers"
+        extra = f'pip install "endcap[{modality}]" (missing: {", ".join(found.missing)})'
+        if not found.usable:
+            yield Check(
+                name=f"{modality} encoder", level="note", message="none: pictures cannot be read without Pillow",
+                remedy=extra,
+            )  # fmt: skip
+        elif found.fallback:
+            yield Check(
+                name=f"{modality} encoder",
+                level="note",
+                message=f"{told}: the fallback",
+                remedy=f"for a better one: {extra}",
+            )
+        else:
+            yield Check(name=f"{modality} encoder", level="ok", message=told)
 
 
 # ---------------------------------------------------------------- data

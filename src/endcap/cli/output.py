@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,3 +94,19 @@ def existing(directory: Path) -> Path:
             "name it with --dir"
         )
     return directory
+
+
+def object_named(spec: str, what: str) -> Any:
+    """The object that ``module:attribute`` names; a class or a function is called for it. ``what``: engine, encoder."""
+    from endcap.errors import ConfigError
+
+    module, _, attribute = spec.partition(":")
+    if not module or not attribute:
+        raise ConfigError(f"cannot use {spec!r} as an {what}; expected module:attribute, for example shop:{what}")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as missing:
+        raise ConfigError(
+            f"cannot load the {what} {spec!r}: {missing}; the module must be importable from here"
+        ) from missing
+    return found() if callable(found) else found

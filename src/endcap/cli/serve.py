@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 import time
 import webbrowser
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
-from endcap.cli.output import DEFAULT_DIRECTORY, ConfigFile, Directory, note, progress_bar
+from endcap.cli.output import DEFAULT_DIRECTORY, ConfigFile, Directory, note, object_named, progress_bar
 from endcap.config import Config, load_config
 from endcap.errors import ConfigError
 
@@ -35,16 +34,7 @@ def engine_named(spec: str) -> Engine:
     """The object that ``module:attribute`` names: an engine, or a function that makes one."""
     from endcap.engine import Engine
 
-    module, _, attribute = spec.partition(":")
-    if not module or not attribute:
-        raise ConfigError(f"cannot use {spec!r} as an engine; expected module:attribute, for example shop:engine")
-    try:
-        found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as missing:
-        raise ConfigError(
-            f"cannot load the engine {spec!r}: {missing}; the module must be importable from here"
-        ) from missing
-    made = found() if callable(found) else found
+    made = object_named(spec, "engine")
     if not isinstance(made, Engine):
         raise ConfigError(
             f"{spec} is a {type(made).__name__}; expected an endcap.Engine or a function that returns one"

@@ -273,6 +273,10 @@ class Catalogue:
         packed = self.packed(item)
         return None if packed is None else self._decoder.decode(packed)
 
+    def is_there(self, item: int) -> bool:
+        """Whether a dense id was met and is not deleted."""
+        return 0 <= item < len(self.items) and not (item < self.listed.shape[0] and self.listed[item] == DELETED)
+
     def available(self, items: I4, t_ms: int) -> U1:
         """1 where the item may be shown at ``t_ms`` (epoch ms); one entry per entry of ``items`` [n]."""
         out = np.empty(items.shape[0], np.uint8)

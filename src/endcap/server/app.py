@@ -82,13 +82,15 @@ class App:
         if methods is not None:
             route = methods.get(scope["method"])
             if route is not None:
-                await self.answer(route, "", scope, receive, send)
+                await self.answer(route, "", "", scope, receive, send)
                 return
         # Routing sees the address still encoded: a slash inside an id must not look like one between segments.
         scope["path"] = scope["raw_path"].decode("ascii", "replace")
         await self._router(scope, receive, send)
 
-    async def answer(self, route: Route, path_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(
+        self, route: Route, path_id: str, path_name: str, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """One request through all its steps."""
         began = perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -105,7 +107,7 @@ class App:
                 if path_id:
                     check_id("id", path_id)
                 body = await read_body(receive, headers, self._max_body) if route.reads_body else b""
-                call = Call(headers, scope["query_string"], key, body, path_id)
+                call = Call(headers, scope["query_string"], key, body, path_id, path_name)
                 reply = await route.handler(self.service, call)
             except EndcapError as error:
                 reply = reply_for(error)
@@ -214,7 +216,9 @@ class Resource:
             await reply.send(send)
             return
         try:
-            path_id = unquote(scope["path_params"].get("id", ""), errors="strict")
+            path_id, path_name = (
+                unquote(scope["path_params"].get(part, ""), errors="strict") for part in ("id", "name")
+            )
         except UnicodeDecodeError:
             wrong = InvalidInput("the id in the address is not UTF-8; percent-encode its UTF-8 bytes", field="id")
             await reply_for(wrong).send(send)
@@ -222,7 +226,7 @@ class Resource:
         if not path_id and "id" in scope["path_params"]:
             await reply_for(NotFound("the address lacks an id")).send(send)
             return
-        await self._app.answer(route, path_id, scope, receive, send)
+        await self._app.answer(route, path_id, path_name, scope, receive, send)
 
 
 def is_loopback(host: bytes) -> bool:

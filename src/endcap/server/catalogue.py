@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from endcap.errors import InvalidInput, TooLarge
+from endcap.item_vectors import check_record_vectors
 from endcap.server.service import LAST_MS, Service, check_id
 from endcap.server.wire import BadText, Call, Reply, decode_as, decode_error, encode
 from endcap.types import Ack, Item, Refusal
@@ -80,6 +81,7 @@ async def _store(service: Service, item_id: str, fields: dict[str, Any]) -> Repl
     except (msgspec.ValidationError, RecursionError) as wrong:
         raise decode_error(wrong) from wrong
     check_item(item)
+    check_record_vectors(service.engine, item)
     return Reply(encode(await service.write(service.engine.item_changes([(item_id, item)]))))
 
 
@@ -97,6 +99,7 @@ async def bulk(service: Service, call: Call) -> Reply:
         try:
             item = decode_as(_decode_item, record)
             check_item(item)
+            check_record_vectors(service.engine, item)
         except (InvalidInput, UnicodeEncodeError) as broken:
             wrong = broken if isinstance(broken, InvalidInput) else BadText()
             refusals.append(Refusal(index=index, code=wrong.code, message=wrong.message, field=wrong.field))
@@ -142,10 +145,8 @@ def check_item(item: Item) -> None:
     for name, count in (("stock_qty", item.stock_qty), ("rating_count", item.rating_count)):
         if count is not None and not -(2**31) <= count < 2**31:
             raise InvalidInput(f"{name} is {count}; expected a 32-bit integer", field=name)
-    if not all(math.isfinite(x) for vector in item.vectors.values() for x in vector):
-        raise InvalidInput("a vector holds a value that is not finite", field="vectors")
     if item.group_id is not None:
         check_id("group_id", item.group_id)
-    size = len(encode(item))
+    size = len(encode(msgspec.structs.replace(item, vectors={}) if item.vectors else item))
     if size > MAX_ITEM_BYTES:
         raise InvalidInput(f"the record has {size} bytes; expected at most {MAX_ITEM_BYTES}", field="item")

@@ -93,9 +93,13 @@ def _operation(route: Route, bodies: list[dict[str, Any]], answer: dict[str, Any
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
     found = [_parameter(parameter) for parameter in route.parameters]
-    if "{id}" in route.path:
-        schema = {"type": "string", "minLength": 1, "maxLength": 256}
-        found.insert(0, {"name": "id", "in": "path", "required": True, "schema": schema})
+    schemas: dict[str, dict[str, Any]] = {
+        "name": {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,31}$"},
+        "id": {"type": "string", "minLength": 1, "maxLength": 256},
+    }
+    for part, schema in schemas.items():
+        if f"{{{part}}}" in route.path:
+            found.insert(0, {"name": part, "in": "path", "required": True, "schema": schema})
     return found
 
 
@@ -122,7 +126,14 @@ def _responses(route: Route, answer: dict[str, Any] | None, error: Any, guarded:
 
 
 def _operation_id(route: Route) -> str:
-    words = route.path.replace("{id}", "one").replace(".", "-").strip("/").replace("/", "_").replace("-", "_")
+    words = (
+        route.path.replace("{id}", "one")
+        .replace("{name}", "one")
+        .replace(".", "-")
+        .strip("/")
+        .replace("/", "_")
+        .replace("-", "_")
+    )
     return f"{route.method.lower()}_{words.removeprefix('v1_')}"
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from endcap.feedback.experiments import Experiment
-from endcap.server import catalogue, experiments, feedback, intake, operations, people, slates
+from endcap.item_vectors import ItemVector
+from endcap.server import catalogue, experiments, feedback, intake, operations, people, slates, vectors
 from endcap.server.service import Service
 from endcap.server.wire import Call, Reply
 from endcap.story import PlacementFeedback, Story
@@ -153,6 +154,24 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "DELETE", "/v1/items/{id}", catalogue.delete, "catalogue", "Delete an item; no later slate holds it",
         Ack, errors=(400, 429),
+    ),
+    Route(
+        "PUT", "/v1/items/{id}/vectors/{name}", vectors.put, "catalogue", "Set an item's vector",
+        Ack, (vectors.VectorBody,), "Vectors of one name come from one encoder; mixing is refused.",
+        errors=(400, 404, 413, 415, 429),
+    ),
+    Route(
+        "GET", "/v1/items/{id}/vectors/{name}", vectors.get, "catalogue", "Read an item's vector",
+        ItemVector, errors=(400, 404),
+    ),
+    Route(
+        "DELETE", "/v1/items/{id}/vectors/{name}", vectors.delete, "catalogue", "Take an item's vector away",
+        Ack, errors=(400, 429),
+    ),
+    Route("GET", "/v1/vectors", vectors.sets, "catalogue", "List the sets of vectors", vectors.VectorSetList),
+    Route(
+        "DELETE", "/v1/vectors/{id}", vectors.drop, "catalogue", "Drop a whole set of vectors, by its name",
+        Ack, errors=(400, 404, 429),
     ),
     Route("GET", "/v1/users/{id}", people.get, "people", "Read a user's record", User, errors=(400, 404)),
     Route(

@@ -55,16 +55,18 @@ class Reply:
 class Call:
     """One request as a handler sees it."""
 
-    __slots__ = ("body", "headers", "id", "key", "query_string")
+    __slots__ = ("body", "headers", "id", "key", "name", "query_string")
 
     def __init__(
-        self, headers: dict[bytes, bytes], query_string: bytes, key: Key | None, body: bytes = b"", path_id: str = ""
-    ) -> None:
+        self, headers: dict[bytes, bytes], query_string: bytes, key: Key | None, body: bytes = b"", path_id: str = "",
+        path_name: str = "",
+    ) -> None:  # fmt: skip
         self.headers = headers
         self.query_string = query_string
         self.key = key  # None: the server runs open, on loopback, without keys
         self.body = body
         self.id = path_id
+        self.name = path_name  # the {name} of the address
 
     def parameters(self, known: frozenset[str]) -> Parameters:
         """The query string; a name that is not known is refused, so that a typing error does not pass unseen."""
