@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from endcap.feedback.experiments import Experiment
-from endcap.server import catalogue, experiments, feedback, intake, operations, people, slates
+from endcap.server import catalogue, experiments, feedback, foreign, intake, operations, people, slates
 from endcap.server.service import Service
 from endcap.server.wire import Call, Reply
 from endcap.story import PlacementFeedback, Story
 from endcap.types import Ack, Erasure, Interaction, InterestView, Item, Query, Slate, User
 
 Handler = Callable[[Service, Call], Awaitable[Reply]]
+FindKey = Callable[[dict[bytes, bytes], bytes, bytes], bytes]  # headers, query string, body -> key or nothing
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -46,6 +47,7 @@ class Route:
     errors: tuple[int, ...] = (400,)
     media_type: str = "application/json"
     id_field: str = ""  # field of the body that the address gives
+    finds_key: FindKey | None = None  # where a caller that cannot set our headers puts its key
 
     @property
     def name(self) -> str:
@@ -213,6 +215,18 @@ ROUTES: tuple[Route, ...] = (
             Parameter("before", _number(0, 2**53), "Continue a listing below this record id."),
         ),
     ),
+    *(
+        Route(
+            "POST", f"/v1/{name}", foreign.segment(kind), "segment", f"Segment and RudderStack: {kind}",
+            foreign.Taken, (dict[str, Any],), "What the platform's libraries send, whatever the content type.",
+            errors=(400, 413, 415, 429), finds_key=foreign.write_key,
+        )
+        for name, kind in foreign.SEGMENT_ROUTES.items()
+    ),
+    Route(
+        "GET", "/sourceConfig", foreign.source_config, "segment", "RudderStack: what its browser library asks first",
+        foreign.SourceConfig, errors=(),
+    ),
     Route("GET", "/metrics", operations.metrics, "operations", "Counters for Prometheus", media_type="text/plain"),
     Route("GET", "/livez", operations.live, "operations", "The process answers", operations.Health, errors=()),
     Route("GET", "/health/live", operations.live, "operations", "Same as /livez", operations.Health, errors=()),
@@ -229,5 +243,5 @@ ROUTES: tuple[Route, ...] = (
 )  # fmt: skip
 
 HOT = frozenset(
-    {"/v1/events", "/v1/recommend", "/livez", "/bench/echo"}
+    {"/v1/events", "/v1/recommend", "/livez", "/bench/echo", *(f"/v1/{name}" for name in foreign.SEGMENT_ROUTES)}
 )  # found by one dictionary probe, before any routing

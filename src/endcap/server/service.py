@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -41,6 +42,7 @@ class Service:
         self._shown: list[Event] = []  # impressions on their way to the log
         self.patching = asyncio.Lock()
         self.openapi = b""
+        self.adapters: dict[tuple[type, bool], Any] = {}  # of other platforms, made when first asked for
         self.meters = Meters()
         self.metrics = Metrics(config.placements, self.gauges, lambda: engine.state.cleaner.counts())
 
@@ -54,6 +56,12 @@ class Service:
             "draining": float(self.draining),
             **{f"feedback_{name}": float(n) for name, n in self.engine.state.slates.tally().items()},
         }
+
+    def is_listed(self, item_id: str) -> bool:
+        """Whether the shop ever sent this item itself, deleted ones too: then what events say of it is not needed."""
+        state = self.engine.state
+        dense = state.items.get(item_id)
+        return 0 <= dense < state.catalogue.listed.shape[0] and bool(state.catalogue.listed[dense])
 
     async def write(self, events: Sequence[Event], refused: Sequence[Refused] = ()) -> Ack:
         """Make events durable and fold them. Raises ``Throttled`` when too many wait already."""
