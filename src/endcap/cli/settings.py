@@ -9,7 +9,6 @@ import msgspec
 from endcap.cli.output import AsJson, ConfigFile, print_json
 from endcap.config import flatten, load_config
 
-
 HIDDEN = "(set)"  # a secret is not printed
 
 

@@ -43,7 +43,10 @@ PRAGMA user_version = {version};
 COMMIT;
 """
 MIGRATIONS = {  # from this version to the next
-    1: "BEGIN IMMEDIATE; ALTER TABLE quarantine ADD COLUMN source TEXT NOT NULL DEFAULT ''; PRAGMA user_version = 2; COMMIT;"
+    1: (
+        "BEGIN IMMEDIATE; ALTER TABLE quarantine ADD COLUMN source TEXT NOT NULL DEFAULT ''; "
+        "PRAGMA user_version = 2; COMMIT;"
+    ),
 }
 
 

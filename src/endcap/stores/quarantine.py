@@ -45,7 +45,7 @@ def insert(connection: sqlite3.Connection, refused: Sequence[Refused]) -> None:
                 r.source,
             )
             for r in refused
-        ],  # fmt: skip
+        ],
     )
     connection.execute("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?", (KEEP,))
 

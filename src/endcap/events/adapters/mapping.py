@@ -97,7 +97,7 @@ class Table:
         self.fields = fields
         self._columns: list[tuple[str, list[tuple[str, tuple[str, ...], Convert]]]] = []
         for field, given in fields.items():
-            several = given if isinstance(given, tuple) and not is_converted(given) else (given,)
+            several: Any = given if isinstance(given, tuple) and not is_converted(given) else (given,)
             sources = []
             for source in several:
                 path, convert = source if isinstance(source, tuple) else (source, VALUES.get(field, text_of))
@@ -180,7 +180,7 @@ class Mapped:
 
     name: str = ""
 
-    def __init__(self, reading: Reading = Reading()) -> None:  # noqa: B008  # frozen
+    def __init__(self, reading: Reading = Reading()) -> None:  # frozen
         self.reading = reading
 
     def records(self, body: Any) -> list[Any]:
@@ -200,6 +200,8 @@ class Mapped:
                 yield refused(event, index) if isinstance(event, Problem) else event
         except Problem as wrong:
             yield refused(wrong, index)
+        except (ValueError, TypeError, OverflowError, RecursionError) as wrong:  # of a value outside the tables
+            yield refused(Problem("wrong_type", str(wrong)), index)
 
 
 def refused(wrong: Problem, index: int) -> Refusal:

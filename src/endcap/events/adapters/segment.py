@@ -19,7 +19,6 @@ from endcap.events.adapters.mapping import (
     Fields,
     Kinds,
     Mapped,
-    Problem,
     Reading,
     Table,
     by_plain,
@@ -32,6 +31,7 @@ from endcap.events.adapters.mapping import (
     made,
     offset_at,
 )
+from endcap.events.records import Problem, understood
 from endcap.events.values import from_stars, number, text_of
 from endcap.types import Event, User, UserChange
 
@@ -190,7 +190,12 @@ class Segment(Mapped):
             products = [] if kinds[0] or several else [properties]
         listed: Any = each_read(self._product, products, "products") if products or not kinds[0] else ()
         if kinds[1] == "rating":
-            listed = [{**self._product.read(properties), "value": stars(properties.get("rating"))}]
+            listed = [
+                {
+                    **self._product.read(properties),
+                    "value": understood("bad_number", "rating", from_stars, properties.get("rating")),
+                }
+            ]
         if isinstance(products, list):
             yield from self.hints(products, ts)
         yield from made(kinds, facts, listed, source_id, ts, history)
@@ -245,14 +250,6 @@ def corrected(ts: int | None, sent_at: int | None, received_at: int) -> int:
     if ts is None:
         return 0
     return min(received_at, received_at - (sent_at - ts)) if sent_at is not None else ts
-
-
-def stars(value: Any) -> float | None:
-    """A review on our scale."""
-    try:
-        return from_stars(value)
-    except ValueError as wrong:
-        raise Problem("bad_number", f"rating: {wrong}", "value") from None
 
 
 def is_short(value: Any) -> bool:
