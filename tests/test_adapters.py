@@ -1,4 +1,4 @@
-"""Adapters: recorded shapes become the events they should, ours survive a round trip, spoiled payloads break nothing."""
+"""Adapters: recorded shapes become the right events, ours survive a round trip, spoiled payloads break nothing."""
 
 from __future__ import annotations
 
@@ -101,7 +101,8 @@ PLAIN = {
 SHAPES: dict[str, Shape] = {
     "segment": Shape(
         Segment(Reading()), frozenset(PLAIN) | {"context"},
-        frozenset({"view", "click", "cart_add", "cart_remove", "purchase", "wishlist_add", "rating", "share"}), as_segment,
+        frozenset({"view", "click", "cart_add", "cart_remove", "purchase", "wishlist_add", "rating", "share"}),
+        as_segment,
     ),
 }  # fmt: skip
 
