@@ -41,7 +41,7 @@ from endcap.server.wire import (
     retry_after,
 )
 
-ALLOWED_HEADERS = b"authorization, content-type, x-endcap-key, content-encoding, anonymousid, x-retry-count"
+ALLOWED_HEADERS = b"authorization, content-type, x-endcap-key, content-encoding, anonymousid, sentat, x-retry-count"
 
 
 class App:

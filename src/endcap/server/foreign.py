@@ -248,6 +248,12 @@ class SourceConfig(Struct, frozen=True):
     updatedAt: str = "2026-01-01T00:00:00.000Z"  # noqa: N815
 
 
+SOURCE_CONFIG = (
+    ("/sourceConfig", "RudderStack: what its libraries ask before they send"),
+    ("/sourceConfig/", "RudderStack: the same, as its browser library writes the address"),
+)
+
+
 async def source_config(_service: Service, _call: Call) -> Reply:
     """One answer for every key: nothing in it depends on who asks."""
     return Reply(encode(SourceConfig(Source())))

@@ -122,7 +122,7 @@ def _responses(route: Route, answer: dict[str, Any] | None, error: Any, guarded:
 
 
 def _operation_id(route: Route) -> str:
-    words = route.path.replace("{id}", "one").replace(".", "-").strip("/").replace("/", "_").replace("-", "_")
+    words = route.path.replace("{id}", "one").replace(".", "-").lstrip("/").replace("/", "_").replace("-", "_")
     return f"{route.method.lower()}_{words.removeprefix('v1_')}"
 
 

@@ -70,6 +70,7 @@ POLICY: dict[str, frozenset[str]] = {
     "POST /v1/batch": _EVENTS,
     "POST /v1/import": _EVENTS,
     "GET /sourceConfig": _ANYONE,
+    "GET /sourceConfig/": _ANYONE,
     "GET /metrics": frozenset({"metrics", "admin"}),
     "GET /livez": _ANYONE,
     "GET /readyz": _ANYONE,

@@ -223,9 +223,9 @@ ROUTES: tuple[Route, ...] = (
         )
         for name, kind in foreign.SEGMENT_ROUTES.items()
     ),
-    Route(
-        "GET", "/sourceConfig", foreign.source_config, "segment", "RudderStack: what its browser library asks first",
-        foreign.SourceConfig, errors=(),
+    *(
+        Route("GET", path, foreign.source_config, "segment", what, foreign.SourceConfig, errors=())
+        for path, what in foreign.SOURCE_CONFIG
     ),
     Route("GET", "/metrics", operations.metrics, "operations", "Counters for Prometheus", media_type="text/plain"),
     Route("GET", "/livez", operations.live, "operations", "The process answers", operations.Health, errors=()),
