@@ -11,13 +11,12 @@ from typing import Any
 import msgspec
 
 from endcap.events.adapters.mapping import Mapped, Reading, Table
-from endcap.events.adapters.segment import Segment
+from endcap.events.adapters.platforms import PLATFORMS as ADAPTERS
 from endcap.types import Refusal
 
 ASSETS = Path(__file__).parent / "assets" / "adapters"
 RECEIVED = 1_773_329_402_500  # 2026-03-12T15:30:02.5Z
 READING = Reading(traits=frozenset({"plan", "age_group"}), known=lambda item_id: item_id != "507f1f77")
-ADAPTERS: dict[str, type[Mapped]] = {kind.name: kind for kind in (Segment,)}
 
 
 def cases(name: str) -> list[dict[str, Any]]:

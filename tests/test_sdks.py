@@ -90,8 +90,8 @@ def browse(url: str, done: str) -> list[str]:
     return complaints
 
 
-SEGMENT_PAGE = """<!doctype html><title>Shop</title><script src="/node_modules/@segment/analytics-next/dist/umd/index.js">
-</script><script>(async () => {
+SEGMENT_PAGE = """<!doctype html><title>Shop</title>
+<script src="/node_modules/@segment/analytics-next/dist/umd/index.js"></script><script>(async () => {
   const [loaded] = await AnalyticsNext.AnalyticsBrowser.load(
     {writeKey: "KEY", cdnSettings: {integrations: {"Segment.io": {apiKey: "KEY"}}, plan: {}}},
     {integrations: {"Segment.io": {apiHost: "HOST/v1", protocol: "http", deliveryStrategy: STRATEGY}}});

@@ -41,7 +41,10 @@ from endcap.server.wire import (
     retry_after,
 )
 
-ALLOWED_HEADERS = b"authorization, content-type, x-endcap-key, content-encoding, anonymousid, sentat, x-retry-count"
+ALLOWED_HEADERS = (  # ours, then what the browser libraries of Segment and RudderStack add
+    b"authorization, content-type, x-endcap-key, content-encoding, x-retry-count, anonymousid, sentat, "
+    b"rsa-recovered, rsa-retry-attempt, rsa-retry-reason, rsa-since-first-attempt, rsa-since-last-attempt"
+)
 
 
 class App:

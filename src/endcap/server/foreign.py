@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 
-from endcap.engine import as_logged
+from endcap.engine import Engine, as_logged
 from endcap.errors import InvalidInput, NotFound, TooLarge
-from endcap.events.adapters.mapping import Mapped, Reading
+from endcap.events.adapters.mapping import Mapped, Reading, knows_all
 from endcap.events.adapters.segment import Segment
 from endcap.preprocess.decode import RefusedRecord
 from endcap.preprocess.validate import validate
@@ -30,9 +31,9 @@ from endcap.server.catalogue import check_item
 from endcap.server.keys import Key
 from endcap.server.people import MAX_ANON_IDS, check_user
 from endcap.server.policy import refuse_browser_event
-from endcap.server.service import Service
+from endcap.server.service import Service, check_id
 from endcap.server.wire import BadText, Call, Reply, encode
-from endcap.types import Event, Interaction, ItemChange, Refusal, User, UserChange
+from endcap.types import Ack, Event, Interaction, ItemChange, Refusal, User, UserChange
 
 SPREAD = 4  # events that the records of a request may become, per record of ``server.max_batch``
 KEPT = 4_096  # bytes of an unreadable body that the quarantine gets
@@ -62,9 +63,10 @@ async def take(service: Service, key: Key | None, adapter: Adapter, records: Seq
         raise TooLarge(f"{len(records)} records in one request; at most {most} are taken (server.max_batch)")
     taken: list[Event] = []
     refused: list[RefusedRecord] = []
+    users: dict[str, User] = {}
     for index, record in enumerate(records):
         for outcome in adapter.read(record, index, now):
-            checked = outcome if isinstance(outcome, Refusal) else accepted(service, key, outcome, index, now)
+            checked = outcome if isinstance(outcome, Refusal) else accepted(service, key, outcome, index, users)
             if isinstance(checked, Refusal):
                 refused.append(RefusedRecord(checked, as_sent(record), now, adapter.name))
             else:
@@ -81,8 +83,9 @@ async def take(service: Service, key: Key | None, adapter: Adapter, records: Seq
         return Reply(json.dumps(msgspec.to_builtins(answer)).encode())
 
 
-def accepted(service: Service, key: Key | None, event: Event, index: int, now: int) -> Event | Refusal:
-    """The event as it will be stored, or why it will not be."""
+def accepted(service: Service, key: Key | None, event: Event, index: int, users: dict[str, User]) -> Event | Refusal:
+    """The event as it will be stored, or why it will not be. ``users``: as this request has changed them so far."""
+    now = service.engine.runtime.now()
     browser = key if key is not None and key.kind == "browser" else None
     if isinstance(event, Interaction):
         if browser is not None:
@@ -95,10 +98,10 @@ def accepted(service: Service, key: Key | None, event: Event, index: int, now: i
     if browser is not None and not (isinstance(event, UserChange) and browser.user_ids):
         message = "a browser key may not change users or items; send this from your backend with a server key"
         return Refusal(index=index, code="type_not_allowed", message=message)
-    return changed(service, event, index, now)
+    return changed(service.engine, event, index, users)
 
 
-def changed(service: Service, event: Event, index: int, now: int) -> Event | Refusal:
+def changed(engine: Engine, event: Event, index: int, users: dict[str, User]) -> Event | Refusal:
     """A change of the catalogue or of a user as it will be stored: complete, checked, with an id and times."""
     try:
         if isinstance(event, ItemChange):
@@ -106,16 +109,17 @@ def changed(service: Service, event: Event, index: int, now: int) -> Event | Ref
                 check_item(event.item)
             prefix = "item"
         elif isinstance(event, UserChange) and event.user is not None:
-            event = msgspec.structs.replace(event, user=laid_over(service, event.user))
+            event = msgspec.structs.replace(event, user=laid_over(engine, event.user, users))
             prefix = "user"
         else:
             raise InvalidInput("this record cannot be taken here")
+        now = engine.runtime.now()
         return as_logged(
             msgspec.structs.replace(
                 event,
-                event_id=event.event_id or f"{prefix}:{service.engine.runtime.new_id()}",
+                event_id=event.event_id or f"{prefix}:{engine.runtime.new_id()}",
                 ts=event.ts or now,
-                received_at=now,
+                received_at=event.received_at or now,
             )
         )
     except InvalidInput as wrong:
@@ -124,12 +128,15 @@ def changed(service: Service, event: Event, index: int, now: int) -> Event | Ref
         return Refusal(index=index, code="bad_encoding", message=BadText().message)
 
 
-def laid_over(service: Service, news: User) -> User:
-    """The user's record with what is new in it; what it held stays."""
-    try:
-        held = service.engine.user(news.user_id)
-    except NotFound:
-        held = User(user_id=news.user_id)
+def laid_over(engine: Engine, news: User, users: dict[str, User]) -> User:
+    """The user's record with what is new in it; what it held stays. ``users`` are on their way to the log."""
+    check_id("user_id", news.user_id)
+    held = users.get(news.user_id)
+    if held is None:
+        try:
+            held = engine.user(news.user_id)
+        except NotFound:
+            held = User(user_id=news.user_id)
     user = msgspec.structs.replace(
         held,
         traits={**held.traits, **news.traits},
@@ -138,7 +145,47 @@ def laid_over(service: Service, news: User) -> User:
         created_at=held.created_at if held.created_at is not None else news.created_at,
     )
     check_user(user)
+    users[user.user_id] = user
     return user
+
+
+def take_history(engine: Engine, name: str, events: Sequence[Event], refused: Sequence[tuple[Refusal, bytes]]) -> Ack:
+    """Store what the adapter ``name`` made of a file: events, and what it refused with the records."""
+    now = engine.runtime.now()
+    taken: list[Event] = []
+    kept = [RefusedRecord(refusal, raw, now, name) for refusal, raw in refused]
+    rejected: list[Refusal] = []
+    users: dict[str, User] = {}
+    for index, event in enumerate(events):
+        if isinstance(event, Interaction):
+            if event.received_at > now:
+                event = msgspec.structs.replace(event, received_at=now)
+            checked: Event | Refusal = validate(
+                event, now=event.received_at or now, config=engine.config.clean, index=index
+            )
+        else:
+            checked = changed(engine, event, index, users)
+        if isinstance(checked, Refusal):
+            rejected.append(checked)
+            kept.append(RefusedRecord(checked, as_sent(event), now, name))
+        else:
+            taken.append(checked)
+    ack = engine.submit(taken, kept).result()
+    return msgspec.structs.replace(ack, rejected=rejected)
+
+
+def reading_of(engine: Engine, hints: bool = True) -> Reading:
+    """What an adapter has to know of this shop."""
+    settings = engine.config.intake
+    known = partial(is_listed, engine) if hints else knows_all
+    return Reading(settings.position_base, frozenset(settings.traits), known)
+
+
+def is_listed(engine: Engine, item_id: str) -> bool:
+    """Whether the catalogue ever held this item, deleted ones too: then what events say of it is not needed."""
+    state = engine.state
+    dense = state.items.get(item_id)
+    return 0 <= dense < state.catalogue.listed.shape[0] and bool(state.catalogue.listed[dense])
 
 
 async def readable(service: Service, adapter: Adapter, body: bytes) -> Any:
@@ -176,11 +223,7 @@ def adapter_of(service: Service, kind: type[Mapped], key: Key | None = None) -> 
     trusted = key is None or key.kind != "browser"
     found = service.adapters.get((kind, trusted))
     if found is None:
-        settings = service.config.intake
-        reading = Reading(settings.position_base, frozenset(settings.traits))
-        if trusted:
-            reading = Reading(settings.position_base, frozenset(settings.traits), service.is_listed)
-        found = service.adapters[kind, trusted] = kind(reading)
+        found = service.adapters[kind, trusted] = kind(reading_of(service.engine, hints=trusted))
     return found
 
 

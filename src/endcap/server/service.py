@@ -57,12 +57,6 @@ class Service:
             **{f"feedback_{name}": float(n) for name, n in self.engine.state.slates.tally().items()},
         }
 
-    def is_listed(self, item_id: str) -> bool:
-        """Whether the shop ever sent this item itself, deleted ones too: then what events say of it is not needed."""
-        state = self.engine.state
-        dense = state.items.get(item_id)
-        return 0 <= dense < state.catalogue.listed.shape[0] and bool(state.catalogue.listed[dense])
-
     async def write(self, events: Sequence[Event], refused: Sequence[Refused] = ()) -> Ack:
         """Make events durable and fold them. Raises ``Throttled`` when too many wait already."""
         done: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()

@@ -30,6 +30,7 @@ Fields = Mapping[str, Source | tuple[Source, ...]]
 Kinds = tuple[str | None, str | None]  # our type for the record as a whole, and for each product in it
 
 NOTE = 2_048  # bytes of an address or a search text
+SHORT = NOTE // 4  # characters that fit whatever they are
 MAX_PRODUCTS = 1_000  # of one record
 MAX_PROPS = 32
 MAX_PROP = 256  # characters of one
@@ -43,11 +44,12 @@ PRIVATE = frozenset({
 def clipped(value: Any) -> str | None:
     """A note, cut to what an event may hold."""
     text = text_of(value)
-    if text is None or (len(text) <= 512 and text.isascii()):
+    if text is None or len(text) <= SHORT:
         return text
     return text.encode("utf-8", "ignore")[:NOTE].decode("utf-8", "ignore")
 
 
+@lru_cache(4_096)
 def device_of(value: Any) -> str | None:
     """One of our devices from a name of one or from a browser's user agent, which itself is not kept."""
     text = str(value).lower()
@@ -110,13 +112,23 @@ class Table:
         found: dict[str, Any] = {}
         if not isinstance(record, dict):
             return found
+        get = record.get
         for field, sources in self._columns:
             for first, rest, convert in sources:
-                value = record.get(first)
-                for key in rest:
-                    value = value.get(key) if isinstance(value, dict) else None
-                if value is None or value == "":
+                value = get(first)
+                if value is None:
                     continue
+                if rest:
+                    for key in rest:
+                        value = value.get(key) if isinstance(value, dict) else None
+                    if value is None:
+                        continue
+                if value.__class__ is str:
+                    if not value:
+                        continue
+                    if convert is text_of or (convert is clipped and len(value) <= SHORT):
+                        found[field] = value
+                        break
                 try:
                     value = convert(value)
                 except (ValueError, TypeError, OverflowError, AttributeError) as wrong:

@@ -205,6 +205,8 @@ class Segment(Mapped):
         for product in products:
             if not isinstance(product, dict) or "name" not in product:
                 continue
+            if product.get("product_id") and known(str(product["product_id"])):
+                continue
             with suppress(Problem):  # a hint is a favour; the event itself says what is wrong
                 item = _item.read(product)
                 if "item_id" in item and not known(item["item_id"]):

@@ -1,0 +1,8 @@
+"""The platforms whose files and requests we read, by the name that ``endcap import`` and the quarantine use."""
+
+from __future__ import annotations
+
+from endcap.events.adapters.mapping import Mapped
+from endcap.events.adapters.segment import Segment
+
+PLATFORMS: dict[str, type[Mapped]] = {kind.name: kind for kind in (Segment,)}
