@@ -14,11 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from endcap.config import CleanConfig, Config, IntakeConfig
-from endcap.events.adapters import segment
+from endcap.events.adapters import ga4, personalize, retail, segment
+from endcap.events.adapters.ga4 import GoogleAnalytics
 from endcap.events.adapters.mapping import Mapped, Reading, Table
+from endcap.events.adapters.personalize import Personalize
+from endcap.events.adapters.retail import GoogleRetail
 from endcap.events.adapters.segment import Segment
 from endcap.preprocess.validate import validate
 from endcap.runtime import VirtualClock
+from endcap.server.catalogue import merged
 from endcap.types import Context, Interaction, Refusal
 from foreign import ADAPTERS, READING, RECEIVED, all_cases, cases, mutated, outcomes, written
 from served import Served, serving
@@ -60,8 +64,8 @@ def test_every_event_of_a_recorded_shape_is_usable_live_and_as_history(name: str
 def test_a_repeated_delivery_gives_the_same_ids_and_no_id_twice(name: str) -> None:
     for case in cases(name):
         first, again = (outcomes(ADAPTERS[name](READING), case["input"], at) for at in (RECEIVED, RECEIVED + 60_000))
-        ids = [outcome["event_id"] for outcome in first if "event_id" in outcome]
-        assert ids == [outcome["event_id"] for outcome in again if "event_id" in outcome], case["title"]
+        ids = [outcome["event_id"] for outcome in first if outcome.get("event_id")]
+        assert ids == [outcome["event_id"] for outcome in again if outcome.get("event_id")], case["title"]
         assert len(ids) == len(set(ids)), case["title"]
 
 
@@ -90,6 +94,29 @@ def as_segment(event: dict[str, Any]) -> dict[str, Any]:
     return {**message, "type": "track", "event": name, "properties": {**properties, **product}}
 
 
+def as_ga4(event: dict[str, Any]) -> dict[str, Any]:
+    name = next(name for name, kinds in ga4.TYPES.items() if event["type"] in kinds)
+    session = {"session_id": lambda text: text.partition(".")[2]} if "anon_id" in event else {}
+    record = written(Table(ga4.EVENT), event, {"ts": lambda ts: ts * 1000, **session})
+    record = merged(record, written(Table(ga4.CONTEXT), event.get("context", {})))
+    params = [{"key": key, "value": {"string_value": value}} for key, value in record.pop("params", {}).items()]
+    params.append({"key": "event_id", "value": {"string_value": event["event_id"].rpartition(":")[0]}})
+    return {**record, "event_name": name, "event_params": params, "items": [written(Table(ga4.ITEM), event)]}
+
+
+def as_retail(event: dict[str, Any]) -> dict[str, Any]:
+    name = next(name for name, kinds in retail.TYPES.items() if event["type"] in kinds)
+    record = written(Table(retail.EVENT), event, {"event_id": lambda text: text.rpartition(":")[0]})
+    return {**record, "eventType": name, "productDetails": [written(Table(retail.PRODUCT), event)]}
+
+
+def as_personalize(event: dict[str, Any]) -> dict[str, Any]:
+    record = written(Table(personalize.EVENT), event, {"ts": lambda ts: ts / 1000})
+    properties = {"properties": json.dumps({"price": event["price"]})} if "price" in event else {}
+    record["eventId"] = event["event_id"].rpartition(":")[0]
+    return {**record, **properties, "EVENT_TYPE": event["type"]}
+
+
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40).filter(lambda text: len(text.encode()) <= 200)
 PLAIN = {
     "ts": st.integers(1_000_000_000_000, RECEIVED),
@@ -104,6 +131,19 @@ SHAPES: dict[str, Shape] = {
         frozenset({"view", "click", "cart_add", "cart_remove", "purchase", "wishlist_add", "rating", "share"}),
         as_segment,
     ),
+    "ga4": Shape(
+        GoogleAnalytics(Reading()), frozenset(PLAIN) - {"session_id"} | {"context"},
+        frozenset({"view", "click", "cart_add", "cart_remove", "purchase", "refund", "wishlist_add", "share"}), as_ga4,
+    ),
+    "retail": Shape(
+        GoogleRetail(Reading()),
+        frozenset(PLAIN) - {"variant_id", "placement", "request_id", "position", "item_id"},
+        frozenset({"view", "cart_add", "cart_remove", "purchase"}), as_retail,
+    ),
+    "personalize": Shape(
+        Personalize(Reading()), frozenset({"ts", "user_id", "session_id", "request_id", "price"}),
+        frozenset({"view", "click", "cart_add", "purchase", "like", "share"}), as_personalize,
+    ),
 }  # fmt: skip
 
 
@@ -116,13 +156,15 @@ def events_for(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
             event[name] = draw(PLAIN[name])
     if "user_id" not in event and "anon_id" not in event:
         event["anon_id" if "anon_id" in shape.carries else "user_id"] = draw(TEXTS)
+    if "session_id" in event and "anon_id" not in shape.carries:
+        event["user_id"] = draw(TEXTS)
     if kind == "rating":
         event["value"] = draw(st.sampled_from([-1.0, -0.5, 0.0, 0.25, 1.0]))
     if "context" in shape.carries and draw(st.booleans()):
         event["context"] = {
             "device": draw(st.sampled_from(["mobile", "tablet"])),
             "region": draw(TEXTS),
-            "page": draw(TEXTS),
+            "url": draw(TEXTS),
         }
     return event
 
@@ -145,7 +187,12 @@ def test_an_event_of_ours_survives_the_foreign_shape(name: str, data: st.DataObj
 
 # ---------------------------------------------------------------- spoiled payloads
 
-ADDRESSES: dict[str, Any] = {"segment": lambda body, number: ("/v1/batch" if number % 2 else "/v1/t", {}, {})}
+ADDRESSES: dict[str, Any] = {
+    "segment": lambda number: ("/v1/batch" if number % 2 else "/v1/t", {}),
+    "ga4": lambda _: ("/mp/collect", {}),
+    "retail": lambda number: (f"/v2/projects/p/userEvents:{('write', 'import')[number % 2]}", {}),
+    "personalize": lambda _: ("/events", {}),
+}
 
 
 def spoil(served: Served, name: str, rounds: int, seed: int) -> None:
@@ -160,8 +207,8 @@ def spoil(served: Served, name: str, rounds: int, seed: int) -> None:
             content = content[: chance.randrange(len(content) + 1)] + chance.choice([b"", b"\xff", b"}", b"[" * 2_000])
         else:
             content = json.dumps(body).encode()
-        address, headers, parameters = ADDRESSES[name](body, number)
-        answer = served.client.post(address, content=content, headers=headers, params=parameters)
+        address, headers = ADDRESSES[name](number)
+        answer = served.client.post(address, content=content, headers=headers)
         statuses[answer.status_code] = statuses.get(answer.status_code, 0) + 1
         assert answer.status_code in (200, 204, 400, 401, 413), (answer.status_code, content[:500], answer.text)
     print(name, statuses)

@@ -32,6 +32,9 @@ class Kind(StrEnum):
     EVENTS = "events"
     ITEMS = "items"
     SEGMENT = "segment"
+    GA4 = "ga4"
+    RETAIL = "retail"
+    PERSONALIZE = "personalize"
 
 
 def column_map(pairs: list[str]) -> dict[str, str]:

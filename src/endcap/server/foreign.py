@@ -16,13 +16,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct, field
 
 from endcap.engine import Engine, as_logged
 from endcap.errors import InvalidInput, NotFound, TooLarge
-from endcap.events.adapters.mapping import Mapped, Reading, knows_all
+from endcap.events.adapters.mapping import Mapped, Reading, is_hint, knows_all
+from endcap.events.adapters.retail import GoogleRetail
 from endcap.events.adapters.segment import Segment
 from endcap.preprocess.decode import RefusedRecord
 from endcap.preprocess.validate import validate
@@ -36,6 +38,8 @@ from endcap.server.wire import BadText, Call, Reply, encode
 from endcap.types import Ack, Event, Interaction, ItemChange, Refusal, User, UserChange
 
 SPREAD = 4  # events that the records of a request may become, per record of ``server.max_batch``
+FindKey = Callable[[dict[bytes, bytes], bytes, bytes], bytes]  # headers, query string, body -> key or nothing
+COLLECT_NAMES = frozenset({"userEvent", "key", "uri", "ets", "prebuiltRule", "rawJson", "alt"})
 KEPT = 4_096  # bytes of an unreadable body that the quarantine gets
 
 _decode = msgspec.json.Decoder().decode
@@ -97,6 +101,9 @@ def accepted(service: Service, key: Key | None, event: Event, index: int, users:
         return validate(event, now=now, config=service.config.clean, index=index)
     if browser is not None and not (isinstance(event, UserChange) and browser.user_ids):
         message = "a browser key may not change users or items; send this from your backend with a server key"
+        return Refusal(index=index, code="type_not_allowed", message=message)
+    if isinstance(event, ItemChange) and key is not None and key.kind != "admin" and not is_hint(event):
+        message = f"a {key.kind} key may not change the catalogue; send this with an admin key, or POST /v1/items"
         return Refusal(index=index, code="type_not_allowed", message=message)
     return changed(service.engine, event, index, users)
 
@@ -227,6 +234,14 @@ def adapter_of(service: Service, kind: type[Mapped], key: Key | None = None) -> 
     return found
 
 
+async def retail_collect(service: Service, call: Call) -> Reply:
+    """Google Retail's way for pages: the event as JSON in the address."""
+    given = call.parameters(COLLECT_NAMES).text("userEvent")
+    adapter = adapter_of(service, GoogleRetail, call.key)
+    body = await readable(service, adapter, (given or "").encode())
+    return await take(service, call.key, adapter, adapter.records(body))
+
+
 # ---------------------------------------------------------------- Segment and RudderStack
 
 SEGMENT_ROUTES = {
@@ -237,9 +252,10 @@ SEGMENT_ROUTES = {
 
 
 class WriteKey(Struct):
-    """The part of a message that says who sends it."""
+    """The part of a body that says who sends it."""
 
-    writeKey: str = ""  # noqa: N815  # the library's name for it
+    writeKey: str = ""  # noqa: N815  # Segment's name for it
+    trackingId: str = ""  # noqa: N815  # Personalize's
 
 
 _decode_key = msgspec.json.Decoder(WriteKey).decode
@@ -247,12 +263,35 @@ _decode_key = msgspec.json.Decoder(WriteKey).decode
 
 def write_key(headers: dict[bytes, bytes], _query: bytes, body: bytes) -> bytes:
     """The key in the body, for senders that cannot set a header."""
-    if b"authorization" in headers:
+    if headers.get(b"authorization", b"").lower().startswith((b"basic", b"bearer")):
         return b""
     try:
-        return _decode_key(body).writeKey.encode()
+        said = _decode_key(body)
+        return (said.writeKey or said.trackingId).encode()
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return b""
+
+
+def platform(kind: type[Mapped]) -> Callable[[Service, Call], Any]:
+    """The handler of a route that takes one platform's bodies and needs nothing else."""
+
+    async def handler(service: Service, call: Call) -> Reply:
+        adapter = adapter_of(service, kind, call.key)
+        return await take(service, call.key, adapter, adapter.records(await readable(service, adapter, call.body)))
+
+    return handler
+
+
+def query_key(name: str) -> FindKey:
+    """The key in the address, where the platform puts its own; a header keeps it out of the logs of proxies."""
+
+    def find(_headers: dict[bytes, bytes], query: bytes, _body: bytes) -> bytes:
+        for key, value in parse_qsl(query.decode("latin-1"), max_num_fields=100):
+            if key == name:
+                return value.encode("latin-1", "replace")
+        return b""
+
+    return find
 
 
 def segment(kind: str) -> Callable[[Service, Call], Any]:

@@ -122,7 +122,16 @@ def _responses(route: Route, answer: dict[str, Any] | None, error: Any, guarded:
 
 
 def _operation_id(route: Route) -> str:
-    words = route.path.replace("{id}", "one").replace(".", "-").lstrip("/").replace("/", "_").replace("-", "_")
+    words = (
+        route.path.replace("{id}", "one")
+        .replace(".", "-")
+        .lstrip("/")
+        .replace("/", "_")
+        .replace("-", "_")
+        .replace(":", "_")
+    )
+    if not route.path.startswith("/v1/") and route.tag != "operations":
+        words = f"{route.tag}_{words}"  # another platform's address may be like one of ours
     return f"{route.method.lower()}_{words.removeprefix('v1_')}"
 
 

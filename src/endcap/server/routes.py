@@ -10,6 +10,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from endcap.events.adapters.ga4 import GoogleAnalytics
+from endcap.events.adapters.personalize import Personalize
+from endcap.events.adapters.retail import GoogleRetail
 from endcap.feedback.experiments import Experiment
 from endcap.server import catalogue, experiments, feedback, foreign, intake, operations, people, slates
 from endcap.server.service import Service
@@ -18,7 +21,6 @@ from endcap.story import PlacementFeedback, Story
 from endcap.types import Ack, Erasure, Interaction, InterestView, Item, Query, Slate, User
 
 Handler = Callable[[Service, Call], Awaitable[Reply]]
-FindKey = Callable[[dict[bytes, bytes], bytes, bytes], bytes]  # headers, query string, body -> key or nothing
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -47,7 +49,7 @@ class Route:
     errors: tuple[int, ...] = (400,)
     media_type: str = "application/json"
     id_field: str = ""  # field of the body that the address gives
-    finds_key: FindKey | None = None  # where a caller that cannot set our headers puts its key
+    finds_key: foreign.FindKey | None = None  # where a caller that cannot set our headers puts its key
 
     @property
     def name(self) -> str:
@@ -222,6 +224,38 @@ ROUTES: tuple[Route, ...] = (
             errors=(400, 413, 415, 429), finds_key=foreign.write_key,
         )
         for name, kind in foreign.SEGMENT_ROUTES.items()
+    ),
+    Route(
+        "POST", "/mp/collect", foreign.platform(GoogleAnalytics), "ga4", "GA4: a request of the Measurement Protocol",
+        foreign.Taken, (dict[str, Any],), parameters=(
+            Parameter("api_secret", TEXT, "A key of ours."),
+            Parameter("measurement_id", TEXT, "Not read."),
+        ), errors=(400, 413, 415, 429),
+        finds_key=foreign.query_key("api_secret"),
+    ),
+    *(
+        Route(
+            "POST", f"/v2/{{id}}/userEvents:{verb}", foreign.platform(GoogleRetail), "retail",
+            f"Google Retail: {verb} user events", foreign.Taken, (dict[str, Any],),
+            "The id is the catalogue's name, projects/P/locations/L/catalogs/C; it is not read.",
+            parameters=(Parameter("key", TEXT, "A key of ours."),), errors=(400, 413, 415, 429),
+            finds_key=foreign.query_key("key"),
+        )
+        for verb in ("write", "import")
+    ),
+    Route(
+        "GET", "/v2/{id}/userEvents:collect", foreign.retail_collect, "retail",
+        "Google Retail: collect an event from a page", foreign.Taken, errors=(400, 429),
+        parameters=(
+            Parameter("userEvent", {"type": "string"}, "The event as JSON."),
+            Parameter("key", TEXT, "A key of ours."),
+        ),
+        finds_key=foreign.query_key("key"),
+    ),
+    Route(
+        "POST", "/events", foreign.platform(Personalize), "personalize", "AWS Personalize: PutEvents", foreign.Taken,
+        (dict[str, Any],), "The trackingId is a key of ours; a signature is not checked.", errors=(400, 413, 415, 429),
+        finds_key=foreign.write_key,
     ),
     *(
         Route("GET", path, foreign.source_config, "segment", what, foreign.SourceConfig, errors=())

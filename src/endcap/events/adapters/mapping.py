@@ -13,9 +13,11 @@ Cost: 10 to 20 us per event. When not to use: our own format, which ``preprocess
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -168,6 +170,23 @@ def left_over(record: Any, taken: frozenset[str]) -> dict[str, Any]:
     return found
 
 
+def trait_values(given: Any, allowed: frozenset[str]) -> dict[str, Any]:
+    """Of what is said of a user, what the shop wants kept: plain values, short texts."""
+    if not isinstance(given, dict):
+        return {}
+    held = {name: value for name, value in given.items() if name in allowed}
+    return {
+        name: value
+        for name, value in held.items()
+        if isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) <= 256)
+    }
+
+
+def fingerprint(record: dict[str, Any]) -> str:
+    """An id for a record that has none: the same bytes give the same id, so a repeated delivery changes nothing."""
+    return blake2b(json.dumps(record, default=str).encode(), digest_size=16).hexdigest()
+
+
 def by_plain(types: Mapping[str, Kinds]) -> dict[str, Kinds]:
     """A table of types that is found by any spelling of its names."""
     return {plain(name): kinds for name, kinds in types.items()} | dict(types)
@@ -281,6 +300,11 @@ def hint(item: dict[str, Any], ts: int) -> ItemChange:
     """What an event says about its item, for a catalogue that knows nothing of it; the first hint stays."""
     item_id = item["item_id"]
     return ItemChange(event_id=f"hint:{item_id}", item_id=item_id, ts=ts, received_at=ts, item=Item(**item))
+
+
+def is_hint(change: ItemChange) -> bool:
+    """Whether a change of the catalogue is no more than a hint."""
+    return change.event_id.startswith("hint:")
 
 
 def context_of(fields: dict[str, Any]) -> Context | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from endcap.events.adapters.ga4 import GoogleAnalytics
 from endcap.events.adapters.mapping import Mapped
+from endcap.events.adapters.personalize import Personalize
+from endcap.events.adapters.retail import GoogleRetail
 from endcap.events.adapters.segment import Segment
 
-PLATFORMS: dict[str, type[Mapped]] = {kind.name: kind for kind in (Segment,)}
+PLATFORMS: dict[str, type[Mapped]] = {kind.name: kind for kind in (Segment, GoogleAnalytics, GoogleRetail, Personalize)}

@@ -30,6 +30,7 @@ from endcap.events.adapters.mapping import (
     left_over,
     made,
     offset_at,
+    trait_values,
 )
 from endcap.events.records import Problem, understood
 from endcap.events.values import from_stars, number, text_of
@@ -219,9 +220,7 @@ class Segment(Mapped):
         given = record.get("traits")
         if not isinstance(given, dict) and isinstance(record.get("context"), dict):
             given = record["context"].get("traits")
-        allowed = self.reading.traits
-        traits = {n: v for n, v in given.items() if n in allowed} if isinstance(given, dict) else {}
-        traits = {n: v for n, v in traits.items() if isinstance(v, bool | int | float) or is_short(v)}
+        traits = trait_values(given, self.reading.traits)
         if user_id and traits:
             user = User(user_id=user_id, anon_ids=[anon_id] if anon_id else [], traits=traits)
             event_id = f"{source_id}:user" if source_id else ""
@@ -252,8 +251,3 @@ def corrected(ts: int | None, sent_at: int | None, received_at: int) -> int:
     if ts is None:
         return 0
     return min(received_at, received_at - (sent_at - ts)) if sent_at is not None else ts
-
-
-def is_short(value: Any) -> bool:
-    """Whether a text may be a trait."""
-    return isinstance(value, str) and len(value) <= 256
