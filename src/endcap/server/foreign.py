@@ -131,6 +131,8 @@ def changed(engine: Engine, event: Event, index: int, users: dict[str, User]) ->
         )
     except InvalidInput as wrong:
         return Refusal(index=index, code=wrong.code, message=wrong.message, field=wrong.field)
+    except msgspec.ValidationError as wrong:
+        return Refusal(index=index, code="wrong_type", message=str(wrong))
     except UnicodeEncodeError:
         return Refusal(index=index, code="bad_encoding", message=BadText().message)
 

@@ -13,8 +13,9 @@ from typing import Any
 from endcap.events.adapters.ga4 import GoogleAnalytics
 from endcap.events.adapters.personalize import Personalize
 from endcap.events.adapters.retail import GoogleRetail
+from endcap.events.adapters.shopify import ShopifyPixel
 from endcap.feedback.experiments import Experiment
-from endcap.server import catalogue, experiments, feedback, foreign, intake, operations, people, slates
+from endcap.server import catalogue, experiments, feedback, foreign, intake, operations, people, slates, webhooks
 from endcap.server.service import Service
 from endcap.server.wire import Call, Reply
 from endcap.story import PlacementFeedback, Story
@@ -256,6 +257,18 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/events", foreign.platform(Personalize), "personalize", "AWS Personalize: PutEvents", foreign.Taken,
         (dict[str, Any],), "The trackingId is a key of ours; a signature is not checked.", errors=(400, 413, 415, 429),
         finds_key=foreign.write_key,
+    ),
+    Route(
+        "POST", "/v1/shopify/pixel", foreign.platform(ShopifyPixel), "shopify", "Shopify: an event of a web pixel",
+        foreign.Taken, (dict[str, Any],), errors=(400, 413, 415, 429),
+    ),
+    Route(
+        "POST", "/v1/shopify/webhooks", webhooks.shopify, "shopify", "Shopify: a signed webhook",
+        foreign.Taken, (dict[str, Any],), errors=(400, 401, 413, 415, 429, 503),
+    ),
+    Route(
+        "POST", "/v1/woocommerce/webhooks", webhooks.woocommerce, "woocommerce", "WooCommerce: a signed webhook",
+        foreign.Taken, (dict[str, Any],), errors=(400, 401, 413, 415, 429, 503),
     ),
     *(
         Route("GET", path, foreign.source_config, "segment", what, foreign.SourceConfig, errors=())

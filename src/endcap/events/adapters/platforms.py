@@ -7,5 +7,10 @@ from endcap.events.adapters.mapping import Mapped
 from endcap.events.adapters.personalize import Personalize
 from endcap.events.adapters.retail import GoogleRetail
 from endcap.events.adapters.segment import Segment
+from endcap.events.adapters.shopify import ShopifyPixel, ShopifyWebhook
+from endcap.events.adapters.woocommerce import WooCommerce
 
-PLATFORMS: dict[str, type[Mapped]] = {kind.name: kind for kind in (Segment, GoogleAnalytics, GoogleRetail, Personalize)}
+PLATFORMS: dict[str, type[Mapped]] = {
+    kind.name: kind
+    for kind in (Segment, GoogleAnalytics, GoogleRetail, Personalize, ShopifyPixel, ShopifyWebhook, WooCommerce)
+}
