@@ -26,6 +26,7 @@ from endcap.events.adapters.shopify import ShopifyPixel
 from endcap.preprocess.validate import validate
 from endcap.runtime import VirtualClock
 from endcap.server.catalogue import merged
+from endcap.server.foreign import take_history
 from endcap.types import Context, Interaction, Refusal
 from foreign import ADAPTERS, READING, RECEIVED, all_cases, cases, mutated, outcomes, written
 from served import Served, serving
@@ -227,6 +228,8 @@ def addressed(name: str, body: Any, number: int) -> tuple[str, Any, str, str]:
         "retail": f"/v2/projects/p/userEvents:{('write', 'import')[number % 2]}",
         "personalize": "/events",
         "shopify": "/v1/shopify/pixel",
+        "cloudevents": "/v1/cloudevents",
+        "recombee": "/v1/recombee",
     }
     return plain.get(name, "/v1/shopify/webhooks"), body, "", "x-shopify-hmac-sha256"
 
@@ -235,6 +238,17 @@ def spoil(served: Served, name: str, rounds: int, seed: int) -> None:
     """Send spoiled payloads: every answer is below 500, and most bodies can still be read."""
     chance = random.Random(seed)
     bodies = [case["input"] for case in cases(name)]
+    if name in ("snowplow", "gorse", "metarank"):  # files only
+        adapter = ADAPTERS[name](READING)
+        for _ in range(rounds):
+            body = json.loads(json.dumps(mutated(chance.choice(bodies), chance)))
+            found = [
+                one for index, record in enumerate(adapter.records(body)) for one in adapter.read(record, index, 0)
+            ]
+            events = [one for one in found if not isinstance(one, Refusal)]
+            ack = take_history(served.engine, name, events, [(one, b"{}") for one in found if isinstance(one, Refusal)])
+            assert ack.accepted + ack.duplicates + len(ack.rejected) == len(events)
+        return
     statuses: dict[int, int] = {}
     for number in range(rounds):
         address, body, topic, header = addressed(name, mutated(chance.choice(bodies), chance), number)

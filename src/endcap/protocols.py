@@ -63,6 +63,7 @@ class Adapter(Protocol):
     """Turns a foreign format into events. A record that cannot be used becomes a refusal; the rest goes on."""
 
     name: str
+    columns: tuple[str, ...]  # of a file of tab-separated values without a header; empty = such files have one
 
     def records(self, body: Any) -> list[Any]:
         """The records in a decoded body of a request."""

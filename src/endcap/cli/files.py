@@ -35,6 +35,11 @@ class Kind(StrEnum):
     GA4 = "ga4"
     RETAIL = "retail"
     PERSONALIZE = "personalize"
+    RECOMBEE = "recombee"
+    SNOWPLOW = "snowplow"
+    CLOUDEVENTS = "cloudevents"
+    GORSE = "gorse"
+    METARANK = "metarank"
 
 
 def column_map(pairs: list[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def import_foreign(
     """
     quality = DataQuality(adapter.name, [path.name for path in paths])
     newest = 0
-    for path, part in all_chunks(paths, chunk, quality, progress):
+    for path, part in all_chunks(paths, chunk, quality, progress, adapter.columns):
         taken: list[tuple[str, Event]] = []
         refused: list[tuple[Refusal, bytes]] = []
         for line, record in zip(part.lines, rows(part), strict=True):
@@ -146,10 +147,15 @@ def send(taken: list[tuple[str, Any]], sink: Callable[[list[Any]], Ack], quality
 
 
 def all_chunks(
-    paths: Sequence[Path], size: int, quality: DataQuality, progress: Progress
+    paths: Sequence[Path], size: int, quality: DataQuality, progress: Progress, names: Sequence[str] = ()
 ) -> Iterator[tuple[Path, Chunk]]:
-    """The chunks of all files; counts what was read and what no reader could split, and reports progress."""
+    """The chunks of all files; counts what was read and what no reader could split, and reports progress.
+
+    ``names`` are the columns of text files that have no header.
+    """
     readers = [(path, reader_of(path)) for path in paths]
+    if names:
+        readers = [(path, partial(read_csv, names=names) if read is read_csv else read) for path, read in readers]
     total = sum(path.stat().st_size for path, _ in readers)
     before = 0
     for path, read in readers:

@@ -16,13 +16,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 from msgspec import Struct, field
 
 from endcap.engine import Engine, as_logged
 from endcap.errors import InvalidInput, NotFound, TooLarge
+from endcap.events.adapters.cloudevents import CloudEvents
 from endcap.events.adapters.mapping import Mapped, Reading, is_hint, knows_all
 from endcap.events.adapters.retail import GoogleRetail
 from endcap.events.adapters.segment import Segment
@@ -234,6 +235,17 @@ def adapter_of(service: Service, kind: type[Mapped], key: Key | None = None) -> 
     if found is None:
         found = service.adapters[kind, trusted] = kind(reading_of(service.engine, hints=trusted))
     return found
+
+
+async def cloudevents(service: Service, call: Call) -> Reply:
+    """CloudEvents: structured, a batch, or binary with the envelope in ``ce-`` headers."""
+    adapter = adapter_of(service, CloudEvents, call.key)
+    body = await readable(service, adapter, call.body)
+    if b"ce-specversion" in call.headers:
+        said = {name[3:]: value for name, value in call.headers.items() if name.startswith(b"ce-")}
+        envelope = {name.decode("latin-1"): unquote(value.decode("latin-1")) for name, value in said.items()}
+        return await take(service, call.key, adapter, [{**envelope, "data": body}])
+    return await take(service, call.key, adapter, adapter.records(body))
 
 
 async def retail_collect(service: Service, call: Call) -> Reply:

@@ -74,6 +74,8 @@ POLICY: dict[str, frozenset[str]] = {
     "POST /v2/{id}/userEvents:import": _EVENTS,
     "GET /v2/{id}/userEvents:collect": _EVENTS,
     "POST /events": _EVENTS,
+    "POST /v1/cloudevents": _EVENTS,
+    "POST /v1/recombee": _EVENTS,
     "POST /v1/shopify/pixel": _EVENTS,
     "POST /v1/shopify/webhooks": _ANYONE,  # signed
     "POST /v1/woocommerce/webhooks": _ANYONE,

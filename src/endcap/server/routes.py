@@ -12,6 +12,7 @@ from typing import Any
 
 from endcap.events.adapters.ga4 import GoogleAnalytics
 from endcap.events.adapters.personalize import Personalize
+from endcap.events.adapters.recombee import Recombee
 from endcap.events.adapters.retail import GoogleRetail
 from endcap.events.adapters.shopify import ShopifyPixel
 from endcap.feedback.experiments import Experiment
@@ -257,6 +258,14 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/events", foreign.platform(Personalize), "personalize", "AWS Personalize: PutEvents", foreign.Taken,
         (dict[str, Any],), "The trackingId is a key of ours; a signature is not checked.", errors=(400, 413, 415, 429),
         finds_key=foreign.write_key,
+    ),
+    Route(
+        "POST", "/v1/cloudevents", foreign.cloudevents, "cloudevents", "CloudEvents: structured, a batch, or binary",
+        foreign.Taken, (dict[str, Any], list[dict[str, Any]]), errors=(400, 413, 415, 429),
+    ),
+    Route(
+        "POST", "/v1/recombee", foreign.platform(Recombee), "recombee", "Recombee: interactions or a batch of requests",
+        foreign.Taken, (dict[str, Any], list[dict[str, Any]]), errors=(400, 413, 415, 429),
     ),
     Route(
         "POST", "/v1/shopify/pixel", foreign.platform(ShopifyPixel), "shopify", "Shopify: an event of a web pixel",

@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 
 from endcap.events.columns import plain
 from endcap.events.records import ITEM_VALUES, Problem, consent, money, whole
-from endcap.events.values import epoch_ms, number, text_of
+from endcap.events.values import action_of, epoch_ms, number, text_of
 from endcap.types import DEVICE_CODE, Context, Event, Interaction, Item, ItemChange, Refusal
 
 Convert = Callable[[Any], Any]
@@ -182,6 +182,23 @@ def trait_values(given: Any, allowed: frozenset[str]) -> dict[str, Any]:
     }
 
 
+def known_action(name: str) -> str:
+    """An action of ours by any usual name for it, else custom: for platforms whose event types are free text."""
+    try:
+        return action_of(name)
+    except ValueError:
+        return "custom"
+
+
+def fitted(kind: str, value: float) -> float | None:
+    """The value of an event where it means there what it means here: 1 to 5 stars, a share consumed, a weight."""
+    if kind == "rating":
+        return (value - 3.0) / 2.0 if 1.0 <= value <= 5.0 else None
+    if kind == "consume":
+        return value if 0.0 <= value <= 1.0 else None
+    return value
+
+
 def fingerprint(record: dict[str, Any]) -> str:
     """An id for a record that has none: the same bytes give the same id, so a repeated delivery changes nothing."""
     return blake2b(json.dumps(record, default=str).encode(), digest_size=16).hexdigest()
@@ -210,6 +227,7 @@ class Mapped:
     """An ``Adapter`` on tables: subclasses give ``translate`` and, where a body holds several records, ``records``."""
 
     name: str = ""
+    columns: tuple[str, ...] = ()  # of a file of tab-separated values without a header
 
     def __init__(self, reading: Reading = Reading()) -> None:  # frozen
         self.reading = reading

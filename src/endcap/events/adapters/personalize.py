@@ -12,9 +12,19 @@ from typing import Any
 
 import msgspec
 
-from endcap.events.adapters.mapping import Fields, Mapped, Table, fingerprint, left_over, made, trait_values
+from endcap.events.adapters.mapping import (
+    Fields,
+    Mapped,
+    Table,
+    fingerprint,
+    fitted,
+    known_action,
+    left_over,
+    made,
+    trait_values,
+)
 from endcap.events.records import Problem
-from endcap.events.values import action_of, number, texts
+from endcap.events.values import number, texts
 from endcap.types import ActionName, Event, Item, ItemChange, User, UserChange
 
 TYPES: dict[str, ActionName] = {  # names of the domain datasets; the others are found by ``action_of``
@@ -100,11 +110,11 @@ class Personalize(Mapped):
             props["event"] = str(given)[:256]
         value = number(record.get("EVENT_VALUE", record.get("eventValue")))
         if value is not None:
-            fitted = fit(kind, value)
-            if fitted is None:
+            kept = fitted(kind, value)
+            if kept is None:
                 props["event_value"] = value
             else:
-                facts["value"] = fitted
+                facts["value"] = kept
         shown = record.get("IMPRESSION") or record.get("impression")
         item_id = facts.pop("item_id", None)
         each = {"item_id": item_id} if item_id else {}
@@ -116,23 +126,6 @@ class Personalize(Mapped):
         facts.pop("value", None)
         seen = [{"item_id": one, "position": place} for place, one in enumerate(separated(shown)[:200])]
         yield from made((None, "impression"), facts, seen, f"{source_id}:shown" if source_id else None, ts, history)
-
-
-def known_action(name: str) -> str:
-    """An action of ours by any usual name for it, else custom."""
-    try:
-        return action_of(name)
-    except ValueError:
-        return "custom"
-
-
-def fit(kind: str, value: float) -> float | None:
-    """The value of an event where it means there what it means here."""
-    if kind == "rating":
-        return (value - 3.0) / 2.0 if 1.0 <= value <= 5.0 else None
-    if kind == "consume":
-        return value if 0.0 <= value <= 1.0 else None
-    return value
 
 
 def properties(record: dict[str, Any]) -> dict[str, Any]:
