@@ -404,3 +404,25 @@ def test_size_counts_the_write_ahead_part(sqlite_log: SqliteLog) -> None:
     before = sqlite_log.size_bytes()
     sqlite_log.append([view(k) for k in range(2_000)])
     assert sqlite_log.size_bytes() > before + 2_000 * 100
+
+
+def test_an_id_with_a_zero_in_it_is_known_again_and_erased(sqlite_log: SqliteLog) -> None:
+    odd = [
+        Interaction(type="view", event_id=name, ts=1, anon_id="a\0b", item_id="i") for name in ("\0", "e\0f", "e\0g")
+    ]
+    assert sqlite_log.append(odd[:2]) == [1, 2]
+    assert sqlite_log.append(odd) == [0, 0, 3]
+    assert [event.event_id for event in sqlite_log.events_of(None, ["a\0b"])] == ["\0", "e\0f", "e\0g"]
+    assert sqlite_log.events_of(None, ["a"]) == []
+    assert sqlite_log.erase_user(None, ["a\0b"]) == 3
+
+
+def test_a_file_of_the_first_version_gets_what_it_lacks(tmp_path: Path) -> None:
+    SqliteLog(tmp_path / "log.db").close()
+    raw = sqlite3.connect(tmp_path / "log.db")
+    raw.executescript("ALTER TABLE quarantine DROP COLUMN source; PRAGMA user_version = 1")
+    raw.close()
+    log = SqliteLog(tmp_path / "log.db")
+    log.append([], [RefusedRecord(Refusal(index=0, code="c", message="m"), b"raw", 1, "segment")])
+    assert log.quarantine()[0].source == "segment"
+    log.close()

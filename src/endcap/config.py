@@ -41,6 +41,17 @@ class LogConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     group_max: int = 4_096  # most events in one commit
 
 
+class IntakeConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Events in the formats of other platforms (see Connecting)."""
+
+    position_base: int = 1  # number of the first place in a list, as the sender counts (Segment: 1)
+    traits: list[str] = field(
+        default_factory=lambda: ["gender", "age_group", "country", "region", "language", "plan", "tier", "segment"]
+    )  # what is kept of a user's traits; the others (e-mail, phone, name, address) are dropped
+    shopify_secret: str = ""  # that Shopify signs webhooks with; empty = they are refused
+    woocommerce_secret: str = ""  # the same of WooCommerce
+
+
 class SnapshotConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Snapshots are a cache of the folded state; they make a restart quick."""
 
@@ -259,6 +270,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     server: ServerConfig = field(default_factory=ServerConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    intake: IntakeConfig = field(default_factory=IntakeConfig)
     snapshot: SnapshotConfig = field(default_factory=SnapshotConfig)
     clean: CleanConfig = field(default_factory=CleanConfig)
     catalogue: CatalogueConfig = field(default_factory=CatalogueConfig)

@@ -7,7 +7,7 @@ Our own parts use only these; so can yours. Construct an ``Engine`` with the par
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from endcap.batches import EventBatch
 from endcap.candidates import Candidates
@@ -47,6 +47,8 @@ class Refused(Protocol):
     def raw(self) -> bytes: ...
     @property
     def received_at(self) -> int: ...
+    @property
+    def source(self) -> str: ...
 
 
 class Snapshotter(Protocol):
@@ -62,7 +64,16 @@ class Snapshotter(Protocol):
 class Adapter(Protocol):
     """Turns a foreign format into events. A record that cannot be used becomes a refusal; the rest goes on."""
 
-    def parse(self, source: BinaryIO) -> Iterator[Event | Refusal]: ...
+    name: str
+    columns: tuple[str, ...]  # of a file of tab-separated values without a header; empty = such files have one
+
+    def records(self, body: Any) -> list[Any]:
+        """The records in a decoded body of a request."""
+        ...
+
+    def read(self, record: Any, index: int, received_at: int) -> Iterator[Event | Refusal]:
+        """What one record says. ``index`` is its place, for refusals; ``received_at`` is epoch ms, 0 for history."""
+        ...
 
 
 class Feature(Protocol):

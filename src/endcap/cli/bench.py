@@ -18,6 +18,7 @@ class Part(StrEnum):
     KERNEL = "kernel"
     FOLD = "fold"
     FRESH = "fresh"
+    INTAKE = "intake"
     FEEDBACK = "feedback"
     RESTART = "restart"
     MEMORY = "memory"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,15 @@ class Kind(StrEnum):
 
     EVENTS = "events"
     ITEMS = "items"
+    SEGMENT = "segment"
+    GA4 = "ga4"
+    RETAIL = "retail"
+    PERSONALIZE = "personalize"
+    RECOMBEE = "recombee"
+    SNOWPLOW = "snowplow"
+    CLOUDEVENTS = "cloudevents"
+    GORSE = "gorse"
+    METARANK = "metarank"
 
 
 def column_map(pairs: list[str]) -> dict[str, str]:
@@ -45,7 +55,7 @@ def column_map(pairs: list[str]) -> dict[str, str]:
 
 def import_files(
     kind: Annotated[Kind, typer.Argument(help="What the files hold.")],
-    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, JSONL or Parquet files.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, JSONL or Parquet files, also as .gz.")],
     maps: Annotated[
         list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Which column is which; repeatable.")
     ] = None,
@@ -53,10 +63,15 @@ def import_files(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read history or a catalogue from files, with a report of what was taken, refused and why."""
-    from endcap.events.importer import import_events, import_items
+    """Read history or a catalogue from files, with a report of what was taken, refused and why.
+
+    The other kinds are the formats of other platforms; what is refused of these is in the quarantine too.
+    """
+    from endcap.events.importer import import_events, import_foreign, import_items
 
     mapping = column_map(maps or [])
+    if mapping and kind not in (Kind.EVENTS, Kind.ITEMS):
+        raise ConfigError(f"--map belongs to events and items; the fields of {kind.value} have fixed places")
     settings, _ = load_config(config)
     with opened(directory, settings) as engine, progress_bar() as step:
 
@@ -66,6 +81,12 @@ def import_files(
         if kind is Kind.EVENTS:
             now = engine.runtime.now()
             report = import_events(paths, engine.observe, now=now, mapping=mapping, progress=read)
+        elif kind is not Kind.ITEMS:
+            from endcap.events.adapters.platforms import PLATFORMS
+            from endcap.server.foreign import reading_of, take_history
+
+            adapter = PLATFORMS[kind.value](reading_of(engine))
+            report = import_foreign(paths, adapter, partial(take_history, engine, kind.value), progress=read)
         else:
             report = import_items(paths, engine.put_items, mapping=mapping, progress=read)
     if as_json:

@@ -9,11 +9,16 @@ import msgspec
 from endcap.cli.output import AsJson, ConfigFile, print_json
 from endcap.config import flatten, load_config
 
+HIDDEN = "(set)"  # a secret is not printed
+
 
 def config(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Show every setting, its value and the source of the value."""
     effective, sources = load_config(config)
-    values = flatten(msgspec.to_builtins(effective))
+    values = {
+        name: HIDDEN if value and name.endswith("_secret") else value
+        for name, value in flatten(msgspec.to_builtins(effective)).items()
+    }
     if as_json:
         print_json({name: {"value": value, "source": sources.get(name, "default")} for name, value in values.items()})
         return

@@ -11,7 +11,9 @@ Within a chunk events are ordered by time. Cost: about 10 us per event, before t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from endcap.events.adapters.parquet import read_parquet
 from endcap.events.columns import EVENT_FIELDS, ITEM_FIELDS, checked_mapping, missing, resolve
 from endcap.events.quality import DataQuality
 from endcap.events.records import EventRecords, ItemRecords
-from endcap.types import Ack, Interaction, Item
+from endcap.protocols import Adapter
+from endcap.types import Ack, Event, Interaction, Item, ItemChange, Refusal
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 READERS: dict[str, Callable[[Path, int], Iterator[Chunk]]] = {
@@ -93,6 +96,50 @@ def import_items(
     return quality
 
 
+def import_foreign(
+    paths: Sequence[Path],
+    adapter: Adapter,
+    sink: Callable[[list[Event], list[tuple[Refusal, bytes]]], Ack],
+    *,
+    progress: Progress = silent,
+    chunk: int = CHUNK,
+) -> DataQuality:
+    """Read what another platform wrote: lines of JSON, a JSON list, Parquet, or CSV with its names of columns.
+
+    ``sink`` gets the events of a chunk in order of time, and the adapter's refusals with their records.
+    """
+    quality = DataQuality(adapter.name, [path.name for path in paths])
+    newest = 0
+    for path, part in all_chunks(paths, chunk, quality, progress, adapter.columns):
+        taken: list[tuple[str, Event]] = []
+        refused: list[tuple[Refusal, bytes]] = []
+        for line, record in zip(part.lines, rows(part), strict=True):
+            place = f"{path.name}:{line}"
+            for outcome in adapter.read(record, line, 0):
+                if isinstance(outcome, Refusal):
+                    quality.refuse(place, outcome.code, outcome.message)
+                    refused.append((outcome, json.dumps(record, default=str).encode()))
+                    continue
+                taken.append((place, outcome))
+                if isinstance(outcome, Interaction):
+                    quality.unordered += outcome.ts < newest
+                    newest = max(newest, outcome.ts)
+                    quality.event(outcome)
+                elif isinstance(outcome, ItemChange):
+                    quality.items.add(outcome.item_id)
+        taken.sort(key=lambda placed: placed[1].ts)
+        if taken or refused:
+            quality.answered(sink([event for _, event in taken], refused), [place for place, _ in taken])
+    return quality
+
+
+def rows(part: Chunk) -> Iterator[dict[str, Any]]:
+    """The records of a chunk, without the columns that hold nothing in them."""
+    names = list(part.columns)
+    for values in zip(*part.columns.values(), strict=True):
+        yield {name: value for name, value in zip(names, values, strict=True) if value is not None}
+
+
 def send(taken: list[tuple[str, Any]], sink: Callable[[list[Any]], Ack], quality: DataQuality) -> None:
     """Hand one chunk over and count the answer."""
     if taken:
@@ -100,10 +147,15 @@ def send(taken: list[tuple[str, Any]], sink: Callable[[list[Any]], Ack], quality
 
 
 def all_chunks(
-    paths: Sequence[Path], size: int, quality: DataQuality, progress: Progress
+    paths: Sequence[Path], size: int, quality: DataQuality, progress: Progress, names: Sequence[str] = ()
 ) -> Iterator[tuple[Path, Chunk]]:
-    """The chunks of all files; counts what was read and what no reader could split, and reports progress."""
+    """The chunks of all files; counts what was read and what no reader could split, and reports progress.
+
+    ``names`` are the columns of text files that have no header.
+    """
     readers = [(path, reader_of(path)) for path in paths]
+    if names:
+        readers = [(path, partial(read_csv, names=names) if read is read_csv else read) for path, read in readers]
     total = sum(path.stat().st_size for path, _ in readers)
     before = 0
     for path, read in readers:

@@ -176,13 +176,13 @@ class DataQuality:
         lines = [
             ("files", ", ".join(self.files)),
             ("columns", ", ".join(f"{name}={column}" for name, column in self.columns.items())),
-            ("not used" if self.kind == "events" else "attributes", ", ".join(self.ignored) or "-"),
+            ("attributes" if self.kind == "items" else "not used", ", ".join(self.ignored) or "-"),
             ("read", f"{self.read:,}"),
             ("accepted", f"{self.accepted:,}"),
             ("duplicates", f"{self.duplicates:,}"),
             ("refused", f"{self.n_refused:,}"),
         ]
-        if self.kind == "events":
+        if self.kind != "items":
             lines += [
                 ("time", f"{iso(self.first_ts) or '-'} to {iso(self.last_ts) or '-'}"),
                 ("users", f"{len(self.users):,}"),

@@ -172,10 +172,11 @@ class ItemRecords:
 class Problem(Exception):
     """Why one record cannot be used."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, field: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.field = field
 
 
 def understood(code: str, field: str, convert: Callable[[Any], Any], value: Any) -> Any:

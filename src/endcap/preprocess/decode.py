@@ -47,6 +47,7 @@ class RefusedRecord:
     refusal: Refusal
     raw: bytes
     received_at: int
+    source: str = ""  # name of the adapter that refused it; "" = our own format
 
 
 _list = msgspec.json.Decoder(list[Interaction]).decode

@@ -9,6 +9,7 @@ fault of ours, which is logged with its trace and answered without it.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 from urllib.parse import unquote
@@ -40,7 +41,10 @@ from endcap.server.wire import (
     retry_after,
 )
 
-ALLOWED_HEADERS = b"authorization, content-type, x-endcap-key"
+ALLOWED_HEADERS = (  # ours, then what the browser libraries of Segment and RudderStack add
+    b"authorization, content-type, x-endcap-key, content-encoding, x-retry-count, anonymousid, sentat, "
+    b"rsa-recovered, rsa-retry-attempt, rsa-retry-reason, rsa-since-first-attempt, rsa-since-last-attempt"
+)
 
 
 class App:
@@ -103,10 +107,16 @@ class App:
         fault: Exception | None = None
         try:
             try:
-                key = self._admit(route, headers)
+                body = b""
+                if route.finds_key is None:
+                    key = self._admit(route, headers)
+                else:  # the key may be in the body, so that is read first
+                    body = await read_body(receive, headers, self._max_body) if route.reads_body else b""
+                    key = self._admit(route, headers, route.finds_key(headers, scope["query_string"], body))
                 if path_id:
                     check_id("id", path_id)
-                body = await read_body(receive, headers, self._max_body) if route.reads_body else b""
+                if route.finds_key is None and route.reads_body:
+                    body = await read_body(receive, headers, self._max_body)
                 call = Call(headers, scope["query_string"], key, body, path_id, path_name)
                 reply = await route.handler(self.service, call)
             except EndcapError as error:
@@ -128,16 +138,17 @@ class App:
         if self.log.wants(reply.status, seconds):
             self.log.request(route.name, reply.status, seconds, fault)
 
-    def _admit(self, route: Route, headers: dict[bytes, bytes]) -> Key | None:
-        """The key that opens this route, None for public routes and open servers. Raises ``Forbidden``."""
+    def _admit(self, route: Route, headers: dict[bytes, bytes], elsewhere: bytes = b"") -> Key | None:
+        """The key that opens this route, None for public routes and open servers. Raises ``Forbidden``.
+
+        ``elsewhere`` is a key that the request carries in its own way; a header of ours counts before it.
+        """
         allowed = self._policy[route.name]
         if PUBLIC in allowed:
             return None
         presented = headers.get(b"x-endcap-key")
         if presented is None:
-            scheme, _, presented = headers.get(b"authorization", b"").partition(b" ")
-            if scheme.lower() != b"bearer":
-                presented = b""
+            presented = authorized(headers) or elsewhere
         if self.keys is None:
             self._refuse_foreign(headers)
             return None
@@ -227,6 +238,19 @@ class Resource:
             await reply_for(NotFound("the address lacks an id")).send(send)
             return
         await self._app.answer(route, path_id, path_name, scope, receive, send)
+
+
+def authorized(headers: dict[bytes, bytes]) -> bytes:
+    """The key of an Authorization header: after Bearer, or the user name of Basic, as analytics libraries send it."""
+    scheme, _, presented = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return presented
+    if scheme.lower() == b"basic":
+        try:
+            return base64.b64decode(presented, validate=True).partition(b":")[0]
+        except ValueError:
+            return b""
+    return b""
 
 
 def is_loopback(host: bytes) -> bool:

@@ -18,7 +18,7 @@ ERRORS = {
     403: "The key's kind may not do this.",
     404: "Nothing has this id.",
     413: "The body or batch is over its limit.",
-    415: "The body is compressed.",
+    415: "The body is compressed, and not by gzip.",
     431: "The address and headers are over 32 KiB together.",
     429: "Too many events wait for the disk; try again after Retry-After seconds.",
     503: "Overloaded, draining, or behind the offset asked for; try again after Retry-After seconds.",
@@ -130,10 +130,13 @@ def _operation_id(route: Route) -> str:
         route.path.replace("{id}", "one")
         .replace("{name}", "one")
         .replace(".", "-")
-        .strip("/")
+        .lstrip("/")
         .replace("/", "_")
         .replace("-", "_")
+        .replace(":", "_")
     )
+    if not route.path.startswith("/v1/") and route.tag != "operations":
+        words = f"{route.tag}_{words}"  # another platform's address may be like one of ours
     return f"{route.method.lower()}_{words.removeprefix('v1_')}"
 
 

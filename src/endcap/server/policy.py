@@ -24,9 +24,10 @@ _CATALOGUE_WRITE = frozenset({"catalogue", "admin"})
 _PEOPLE = frozenset({"server", "admin"})
 _ADMIN = frozenset({"admin"})
 _ANYONE = frozenset({PUBLIC})
+_EVENTS = frozenset({"browser", "server", "admin"})
 
 POLICY: dict[str, frozenset[str]] = {
-    "POST /v1/events": frozenset({"browser", "server", "admin"}),
+    "POST /v1/events": _EVENTS,
     "POST /v1/recommend": _SLATES,
     "GET /v1/recommend": _SLATES,
     "GET /v1/items/{id}/similar": _SLATES,
@@ -58,6 +59,33 @@ POLICY: dict[str, frozenset[str]] = {
     "GET /v1/placements/{id}/feedback": _PEOPLE,
     "GET /v1/requests/{id}": _PEOPLE,
     "GET /v1/quarantine": _ADMIN,
+    "POST /v1/t": _EVENTS,
+    "POST /v1/track": _EVENTS,
+    "POST /v1/i": _EVENTS,
+    "POST /v1/identify": _EVENTS,
+    "POST /v1/p": _EVENTS,
+    "POST /v1/page": _EVENTS,
+    "POST /v1/a": _EVENTS,
+    "POST /v1/alias": _EVENTS,
+    "POST /v1/g": _EVENTS,
+    "POST /v1/group": _EVENTS,
+    "POST /v1/s": _EVENTS,
+    "POST /v1/screen": _EVENTS,
+    "POST /v1/b": _EVENTS,
+    "POST /v1/batch": _EVENTS,
+    "POST /v1/import": _EVENTS,
+    "POST /mp/collect": _EVENTS,
+    "POST /v2/{id}/userEvents:write": _EVENTS,
+    "POST /v2/{id}/userEvents:import": _EVENTS,
+    "GET /v2/{id}/userEvents:collect": _EVENTS,
+    "POST /events": _EVENTS,
+    "POST /v1/cloudevents": _EVENTS,
+    "POST /v1/recombee": _EVENTS,
+    "POST /v1/shopify/pixel": _EVENTS,
+    "POST /v1/shopify/webhooks": _ANYONE,  # signed
+    "POST /v1/woocommerce/webhooks": _ANYONE,
+    "GET /sourceConfig": _ANYONE,
+    "GET /sourceConfig/": _ANYONE,
     "GET /metrics": frozenset({"metrics", "admin"}),
     "GET /livez": _ANYONE,
     "GET /readyz": _ANYONE,

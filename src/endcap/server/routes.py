@@ -10,9 +10,25 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from endcap.events.adapters.ga4 import GoogleAnalytics
+from endcap.events.adapters.personalize import Personalize
+from endcap.events.adapters.recombee import Recombee
+from endcap.events.adapters.retail import GoogleRetail
+from endcap.events.adapters.shopify import ShopifyPixel
 from endcap.feedback.experiments import Experiment
 from endcap.item_vectors import ItemVector
-from endcap.server import catalogue, experiments, feedback, intake, operations, people, slates, vectors
+from endcap.server import (
+    catalogue,
+    experiments,
+    feedback,
+    foreign,
+    intake,
+    operations,
+    people,
+    slates,
+    vectors,
+    webhooks,
+)
 from endcap.server.service import Service
 from endcap.server.wire import Call, Reply
 from endcap.story import PlacementFeedback, Story
@@ -47,6 +63,7 @@ class Route:
     errors: tuple[int, ...] = (400,)
     media_type: str = "application/json"
     id_field: str = ""  # field of the body that the address gives
+    finds_key: foreign.FindKey | None = None  # where a caller that cannot set our headers puts its key
 
     @property
     def name(self) -> str:
@@ -232,6 +249,70 @@ ROUTES: tuple[Route, ...] = (
             Parameter("before", _number(0, 2**53), "Continue a listing below this record id."),
         ),
     ),
+    *(
+        Route(
+            "POST", f"/v1/{name}", foreign.segment(kind), "segment", f"Segment and RudderStack: {kind}",
+            foreign.Taken, (dict[str, Any],), "What the platform's libraries send, whatever the content type.",
+            errors=(400, 413, 415, 429), finds_key=foreign.write_key,
+        )
+        for name, kind in foreign.SEGMENT_ROUTES.items()
+    ),
+    Route(
+        "POST", "/mp/collect", foreign.platform(GoogleAnalytics), "ga4", "GA4: a request of the Measurement Protocol",
+        foreign.Taken, (dict[str, Any],), parameters=(
+            Parameter("api_secret", TEXT, "A key of ours."),
+            Parameter("measurement_id", TEXT, "Not read."),
+        ), errors=(400, 413, 415, 429),
+        finds_key=foreign.query_key("api_secret"),
+    ),
+    *(
+        Route(
+            "POST", f"/v2/{{id}}/userEvents:{verb}", foreign.platform(GoogleRetail), "retail",
+            f"Google Retail: {verb} user events", foreign.Taken, (dict[str, Any],),
+            "The id is the catalogue's name, projects/P/locations/L/catalogs/C; it is not read.",
+            parameters=(Parameter("key", TEXT, "A key of ours."),), errors=(400, 413, 415, 429),
+            finds_key=foreign.query_key("key"),
+        )
+        for verb in ("write", "import")
+    ),
+    Route(
+        "GET", "/v2/{id}/userEvents:collect", foreign.retail_collect, "retail",
+        "Google Retail: collect an event from a page", foreign.Taken, errors=(400, 429),
+        parameters=(
+            Parameter("userEvent", {"type": "string"}, "The event as JSON."),
+            Parameter("key", TEXT, "A key of ours."),
+        ),
+        finds_key=foreign.query_key("key"),
+    ),
+    Route(
+        "POST", "/events", foreign.platform(Personalize), "personalize", "AWS Personalize: PutEvents", foreign.Taken,
+        (dict[str, Any],), "The trackingId is a key of ours; a signature is not checked.", errors=(400, 413, 415, 429),
+        finds_key=foreign.write_key,
+    ),
+    Route(
+        "POST", "/v1/cloudevents", foreign.cloudevents, "cloudevents", "CloudEvents: structured, a batch, or binary",
+        foreign.Taken, (dict[str, Any], list[dict[str, Any]]), errors=(400, 413, 415, 429),
+    ),
+    Route(
+        "POST", "/v1/recombee", foreign.platform(Recombee), "recombee", "Recombee: interactions or a batch of requests",
+        foreign.Taken, (dict[str, Any], list[dict[str, Any]]), errors=(400, 413, 415, 429),
+    ),
+    Route(
+        "POST", "/v1/shopify/pixel", foreign.platform(ShopifyPixel), "shopify", "Shopify: an event of a web pixel",
+        foreign.Taken, (dict[str, Any],), errors=(400, 413, 415, 429),
+    ),
+    Route(
+        "POST", "/v1/shopify/webhooks", webhooks.shopify, "shopify", "Shopify: a signed webhook",
+        foreign.Taken, (dict[str, Any],), errors=(400, 401, 413, 415, 429, 503),
+    ),
+    Route(
+        "POST", "/v1/woocommerce/webhooks", webhooks.woocommerce, "woocommerce", "WooCommerce: a signed webhook",
+        foreign.Taken, (dict[str, Any],), errors=(400, 401, 413, 415, 429, 503),
+    ),
+    *(
+        Route("GET", path, foreign.source_config, "segment", what, foreign.SourceConfig, errors=())
+        for path, what in foreign.SOURCE_CONFIG
+    ),
     Route("GET", "/metrics", operations.metrics, "operations", "Counters for Prometheus", media_type="text/plain"),
     Route("GET", "/livez", operations.live, "operations", "The process answers", operations.Health, errors=()),
     Route("GET", "/health/live", operations.live, "operations", "Same as /livez", operations.Health, errors=()),
@@ -248,5 +329,5 @@ ROUTES: tuple[Route, ...] = (
 )  # fmt: skip
 
 HOT = frozenset(
-    {"/v1/events", "/v1/recommend", "/livez", "/bench/echo"}
+    {"/v1/events", "/v1/recommend", "/livez", "/bench/echo", *(f"/v1/{name}" for name in foreign.SEGMENT_ROUTES)}
 )  # found by one dictionary probe, before any routing

@@ -6,6 +6,7 @@ the server underneath can be replaced.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
@@ -131,8 +132,30 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], limit: int) -
     declared = headers.get(b"content-length")
     if declared is not None and (len(declared) > 18 or int(declared) > limit):
         raise too_large(limit)
-    if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
-        raise UnsupportedEncoding("compressed bodies are not read; send plain JSON without Content-Encoding")
+    coding = headers.get(b"content-encoding", b"identity").lower()
+    if coding == b"gzip":
+        return unzipped(await whole_body(receive, limit), limit)
+    if coding != b"identity":
+        raise UnsupportedEncoding("of compressed bodies only gzip is read; send Content-Encoding: gzip, or none")
+    return await whole_body(receive, limit)
+
+
+def unzipped(body: bytes, limit: int) -> bytes:
+    """A gzip body, never more than ``limit`` bytes of what it holds."""
+    inflate = zlib.decompressobj(wbits=31)
+    try:
+        plain = inflate.decompress(body, limit + 1)
+    except zlib.error as broken:
+        raise InvalidInput(f"the body is not gzip, as Content-Encoding says: {broken}") from None
+    if len(plain) > limit:
+        raise too_large(limit)
+    if not inflate.eof:
+        raise InvalidInput("the gzip body is cut off; send it whole")
+    return plain
+
+
+async def whole_body(receive: Receive, limit: int) -> bytes:
+    """Every byte of a body as it was sent; ``TooLarge`` as soon as there are more than ``limit``."""
     message = await receive()
     if message["type"] != "http.request":
         raise ClientGone

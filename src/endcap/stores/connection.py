@@ -12,7 +12,7 @@ from pathlib import Path
 
 from endcap.errors import CorruptStore, StoreError
 
-SCHEMA_VERSION = 1  # PRAGMA user_version; raise together with a migration
+SCHEMA_VERSION = 2  # PRAGMA user_version; raise together with a migration
 APPLICATION_ID = 0x656E6463  # "endc": tells our file from any other SQLite file
 
 SCHEMA = """
@@ -33,7 +33,8 @@ CREATE TABLE quarantine (
     code        TEXT NOT NULL,
     field       TEXT,
     message     TEXT NOT NULL,
-    raw         BLOB NOT NULL
+    raw         BLOB NOT NULL,
+    source      TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 INSERT INTO meta VALUES ('secret', randomblob(32));
@@ -41,6 +42,12 @@ PRAGMA application_id = {application_id};
 PRAGMA user_version = {version};
 COMMIT;
 """
+MIGRATIONS = {  # from this version to the next
+    1: (
+        "BEGIN IMMEDIATE; ALTER TABLE quarantine ADD COLUMN source TEXT NOT NULL DEFAULT ''; "
+        "PRAGMA user_version = 2; COMMIT;"
+    ),
+}
 
 
 def connect(path: Path, *, durable: bool = True, read_only: bool = False) -> sqlite3.Connection:
@@ -96,6 +103,9 @@ def check_version(connection: sqlite3.Connection, path: Path, *, create: bool) -
             f"{path} has schema version {version}, written by a newer Endcap; this one knows up to {SCHEMA_VERSION}. "
             f"Upgrade Endcap, or restore a backup made with this version"
         )
+    if create:
+        for old in range(version, SCHEMA_VERSION):
+            connection.executescript(MIGRATIONS[old])
 
 
 def explained(wrong: sqlite3.Error, path: Path) -> StoreError:

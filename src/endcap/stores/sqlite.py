@@ -42,8 +42,8 @@ ROWS = 512  # most rows of one INSERT; 6 parameters each, well below SQLite's li
 COLUMNS = 6
 SEARCHED = 200_000  # events behind a slate among which those that name it are looked for: a fraction of a second
 ROW = "(?,?,?,?,?,?)"
+ONE = "SELECT 1 FROM events WHERE event_id = ?"
 INSERT = "INSERT INTO events (offset, event_id, user_id, anon_id, crc, payload) VALUES "
-THEIRS = "user_id = ?1 OR (user_id IS NULL AND anon_id IN (SELECT value FROM json_each(?2)))"
 
 
 class SqliteLog:
@@ -162,6 +162,9 @@ class SqliteLog:
         ids = self._encode([event.event_id for event in events]).decode()
         known = to.execute("SELECT event_id FROM events WHERE event_id IN (SELECT value FROM json_each(?))", (ids,))
         seen = {event_id for (event_id,) in known.fetchall()}
+        for event in events:  # SQLite's JSON ends a text at its first zero
+            if "\0" in event.event_id and to.execute(ONE, (event.event_id,)).fetchone():
+                seen.add(event.event_id)
         new = []
         for event in events:
             new.append(event.event_id not in seen)
@@ -275,8 +278,7 @@ class SqliteLog:
 
     def events_of(self, user_id: str | None, anon_ids: Sequence[str] = ()) -> list[Event]:
         """Every event of a person, in order. An event with both ids belongs to its ``user_id``."""
-        anons = self._encode(list(anon_ids)).decode()
-        return [entry.event for entry in self._stored(f"{THEIRS} ORDER BY offset", (user_id, anons))]
+        return [entry.event for entry in self._stored(f"{theirs(anon_ids)} ORDER BY offset", (user_id, *anon_ids))]
 
     def erase_user(self, user_id: str | None, anon_ids: Sequence[str] = ()) -> int:
         """Delete every event of a person, overwrite the space, empty the write-ahead log. Gives the number deleted.
@@ -301,8 +303,7 @@ class SqliteLog:
     def _erase(self, to: sqlite3.Connection, user_id: str | None, anon_ids: Sequence[str]) -> int:
         to.execute("BEGIN IMMEDIATE")
         try:
-            anons = self._encode(list(anon_ids)).decode()
-            removed = to.execute(f"DELETE FROM events WHERE {THEIRS}", (user_id, anons)).rowcount
+            removed = to.execute(f"DELETE FROM events WHERE {theirs(anon_ids)}", (user_id, *anon_ids)).rowcount
             to.execute("INSERT OR REPLACE INTO meta VALUES ('last_offset', ?)", (self._last,))
             to.execute("INSERT OR REPLACE INTO meta VALUES ('erased', ?)", (self._erased() + removed,))
             quarantine.forget(to, [key for key in (user_id, *anon_ids) if key])
@@ -348,3 +349,8 @@ class SqliteLog:
         self._writer = None
         if self._lock is not None:
             self._lock.release()
+
+
+def theirs(anon_ids: Sequence[str]) -> str:
+    """The condition for a person's events; its values are the user id and the anonymous ids."""
+    return f"user_id = ? OR (user_id IS NULL AND anon_id IN ({','.join('?' * len(anon_ids))}))"

@@ -6,7 +6,7 @@ The standard library's reader, because it goes on after a broken line and knows 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,13 +14,17 @@ from endcap.errors import InvalidInput
 from endcap.events.adapters.chunks import CHUNK, Broken, Chunk
 from endcap.events.adapters.text import ADVICE, is_clean, open_text
 
+MAX_LINE = 1_000_000  # characters
 SEPARATORS = ",;\t|"
 
 
-def read_csv(path: Path, size: int = CHUNK) -> Iterator[Chunk]:
-    """The records of a file, in order. ``InvalidInput`` when it has no usable header."""
+def read_csv(path: Path, size: int = CHUNK, names: Sequence[str] = ()) -> Iterator[Chunk]:
+    """The records of a file, in order. ``InvalidInput`` when it has no usable header.
+
+    With ``names`` the file has no header: its lines hold these columns between tabs, quotes are part of the text.
+    """
     with open_text(path, newline="") as (text, raw):
-        header, rows = opened(path, text)
+        header, rows = (list(names), unquoted(text)) if names else opened(path, text)
         taken: list[list[str]] = []
         lines: list[int] = []
         broken: list[Broken] = []
@@ -55,6 +59,24 @@ def opened(path: Path, text: TextIO) -> tuple[list[str], Any]:
     if twice:
         raise InvalidInput(f"{path}: the column {twice[0]!r} stands twice in the header; rename one")
     return header, csv.reader(text, delimiter=separator)
+
+
+class unquoted:  # noqa: N801  # stands beside csv.reader
+    """Lines of tab-separated values as they are."""
+
+    def __init__(self, text: TextIO) -> None:
+        self._text = text
+        self.line_num = -1
+
+    def __iter__(self) -> unquoted:
+        return self
+
+    def __next__(self) -> list[str]:
+        line = self._text.readline(MAX_LINE)
+        if not line:
+            raise StopIteration
+        self.line_num += 1
+        return line.rstrip("\r\n").split("\t")
 
 
 def numbered(rows: Any, broken: list[Broken]) -> Iterator[tuple[int, list[str]]]:

@@ -1,0 +1,48 @@
+"""The real libraries of Segment and RudderStack from npm, in a cache outside the repository.
+
+Run as a program it fills the cache. A test skips, with the reason, where there is no npm or its registry cannot be
+reached.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGES = {
+    "@rudderstack/analytics-js": "3.34.1",
+    "@segment/analytics-next": "1.84.3",
+    "@segment/analytics-node": "3.1.0",
+}
+CACHE = Path(os.environ.get("ENDCAP_SDKS", Path.home() / ".cache" / "endcap" / "sdks"))
+
+
+def installed() -> Path | str:
+    """The folder that holds ``node_modules``, or why there is none."""
+    wanted = json.dumps({"private": True, "dependencies": PACKAGES}, indent=1)
+    stamp = CACHE / "installed.json"
+    if stamp.exists() and stamp.read_text("utf-8") == wanted:
+        return CACHE
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        return "no npm and node on this machine"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    (CACHE / "package.json").write_text(wanted, "utf-8")
+    command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    try:
+        done = subprocess.run(command, cwd=CACHE, capture_output=True, text=True, timeout=180)
+    except subprocess.TimeoutExpired:
+        return "npm install took more than three minutes"
+    if done.returncode:
+        return f"npm install failed: {done.stderr.strip()[-300:]}"
+    stamp.write_text(wanted, "utf-8")
+    return CACHE
+
+
+if __name__ == "__main__":
+    print(installed())
+    sys.exit(0 if isinstance(installed(), Path) else 1)
