@@ -35,6 +35,7 @@ from endcap.server.wire import (
     Scope,
     Send,
     error_reply,
+    key_in,
     read_body,
     reply_for,
     retry_after,
@@ -101,10 +102,16 @@ class App:
         fault: Exception | None = None
         try:
             try:
-                key = self._admit(route, headers)
-                if path_id:
-                    check_id("id", path_id)
-                body = await read_body(receive, headers, self._max_body) if route.reads_body else b""
+                body = b""
+                if route.body_key_bytes:
+                    body = await read_body(receive, headers, route.body_key_bytes)
+                    key = self._admit(route, headers, key_in(body))
+                else:
+                    key = self._admit(route, headers)
+                    if path_id:
+                        check_id("id", path_id)
+                    if route.reads_body:
+                        body = await read_body(receive, headers, self._max_body)
                 call = Call(headers, scope["query_string"], key, body, path_id)
                 reply = await route.handler(self.service, call)
             except EndcapError as error:
@@ -126,8 +133,11 @@ class App:
         if self.log.wants(reply.status, seconds):
             self.log.request(route.name, reply.status, seconds, fault)
 
-    def _admit(self, route: Route, headers: dict[bytes, bytes]) -> Key | None:
-        """The key that opens this route, None for public routes and open servers. Raises ``Forbidden``."""
+    def _admit(self, route: Route, headers: dict[bytes, bytes], in_body: bytes = b"") -> Key | None:
+        """The key that opens this route, None for public routes and open servers. Raises ``Forbidden``.
+
+        ``in_body`` is looked at when no header holds a key: a beacon cannot send headers.
+        """
         allowed = self._policy[route.name]
         if PUBLIC in allowed:
             return None
@@ -135,7 +145,7 @@ class App:
         if presented is None:
             scheme, _, presented = headers.get(b"authorization", b"").partition(b" ")
             if scheme.lower() != b"bearer":
-                presented = b""
+                presented = in_body
         if self.keys is None:
             self._refuse_foreign(headers)
             return None

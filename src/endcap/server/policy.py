@@ -44,6 +44,7 @@ POLICY: dict[str, frozenset[str]] = {
     "GET /v1/users/{id}/export": _ADMIN,
     "GET /v1/users/{id}/interest": _PEOPLE,
     "GET /v1/users/{id}/similar": _PEOPLE,
+    "POST /v1/tracker": frozenset({"browser"}),
     "POST /v1/why-not": _PEOPLE,
     "GET /v1/placements": frozenset({"server", "catalogue", "admin"}),
     "GET /v1/experiments": _PEOPLE,

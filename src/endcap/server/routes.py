@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from endcap.feedback.experiments import Experiment
-from endcap.server import catalogue, experiments, feedback, intake, operations, people, slates
+from endcap.server import catalogue, experiments, feedback, intake, operations, people, slates, tracker
 from endcap.server.service import Service
 from endcap.server.wire import Call, Reply
 from endcap.story import PlacementFeedback, Story
@@ -46,6 +46,7 @@ class Route:
     errors: tuple[int, ...] = (400,)
     media_type: str = "application/json"
     id_field: str = ""  # field of the body that the address gives
+    body_key_bytes: int = 0  # above 0: the key may stand in the body as "key", and the body has at most so many bytes
 
     @property
     def name(self) -> str:
@@ -122,6 +123,11 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/trending", slates.trending, "slates", "What is popular here and now",
         Slate, parameters=SLATE_PARAMETERS, errors=(400, 503),
+    ),
+    Route(
+        "POST", "/v1/tracker", tracker.beacon, "slates", "Events and shelves of a page, as the tracker asks",
+        tracker.TrackerAnswer, (tracker.Beacon,), tracker.BEACON, errors=(400, 413, 415, 429, 503),
+        body_key_bytes=tracker.MAX_BEACON,
     ),
     Route(
         "POST", "/v1/why-not", slates.why_not, "slates", "Why a list is generic, or lacks an item",
@@ -229,5 +235,5 @@ ROUTES: tuple[Route, ...] = (
 )  # fmt: skip
 
 HOT = frozenset(
-    {"/v1/events", "/v1/recommend", "/livez", "/bench/echo"}
+    {"/v1/events", "/v1/recommend", "/v1/tracker", "/livez", "/bench/echo"}
 )  # found by one dictionary probe, before any routing
