@@ -1,4 +1,4 @@
-"""What a person opens in a browser: the documentation, the demo shop and their files. And the tracker, for shops' pages.
+"""What a person opens in a browser: the documentation, the demo shop and their files. And the tracker of shops.
 
 Everything is served from this package; nothing is loaded from elsewhere, so the pages work offline and the content
 security policy can name this origin alone. ``/shop`` and addresses below it give the same page, which reads the

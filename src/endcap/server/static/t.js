@@ -6,7 +6,7 @@ try {
   const safe = (f) => (...x) => { try { return f(...x) } catch {} };
   const d = document, root = d.documentElement, tag = d.currentScript.dataset, url = new URL("v1/tracker", d.currentScript.src);
   const random = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
-  let state, queue = [], timer, late, page, viewed, eye;
+  let state = tag.consent || "unknown", queue = [], timer, late, page, viewed, eye;
 
   // The visitor's id; only with consent, and for this page alone where storage is refused.
   const id = () => {
@@ -17,9 +17,9 @@ try {
     const gpc = navigator.globalPrivacyControl;
     state = gpc ? "denied" : said;
     root.dataset.endcapConsent = gpc ? "gpc" : state;
-    if (state == "denied") queue = [], page = 0, safe(() => localStorage.removeItem("endcap"))();
-    flush();
+    setTimeout(flush, 400);
     shelves();
+    if (state == "denied") queue = [], page = 0, localStorage.removeItem("endcap");
   });
 
   // Events wait here: 0.4 s, for consent, or until the page goes. A question for shelves takes them along.
@@ -32,7 +32,7 @@ try {
   const body = (shelves) => JSON.stringify({
     key: tag.key, anon_id: id(), events: id() ? queue.splice(0) : [], shelves, context: { utc_offset_min: -new Date().getTimezoneOffset() },
   });
-  const post = (body) => fetch(url, { method: "POST", body, keepalive: true }).then((r) => r.json()).catch(() => {});
+  const post = (body) => fetch(url, { method: "POST", body, keepalive: 1 }).then((r) => r.json()).catch(() => {});
   const flush = safe(() => {
     timer = 0;
     if (!id() || !queue[0]) return;
@@ -60,10 +60,10 @@ try {
   });
 
   // The product that the page describes for search engines, unless the shop pushed its view.
-  const walk = (x) => [x].flat().flatMap((x) => !x ? [] : /\bProduct(Group)?\b/.test(x["@type"])
+  const walk = (x) => [x].flat(9).flatMap((x) => !x ? [] : /\bProduct(Group)?\b/.test(x["@type"])
     ? x.sku || x.productID || x.productGroupID || x["@id"] : walk([x["@graph"], x.mainEntity]));
   const product = safe(() => {
-    const found = [...d.querySelectorAll("[type*=ld]")].flatMap(safe((s) => walk(JSON.parse(s.text))));
+    const found = [...d.querySelectorAll("[type*=ld]")].flatMap((s) => safe(() => walk(JSON.parse(s.text)))() ?? []);
     if (!viewed && !found[1]) track({ type: "view", item_id: found[0].trim() });
   });
 
@@ -86,7 +86,7 @@ try {
     }));
   });
   const fill = safe((nodes) => nodes[0] && post(body(nodes.map(({ dataset: s }) => ({
-    placement: s.endcapPlacement, n: +s.endcapN || 0, items: (s.endcapItems ?? viewed)?.split(" ") || [],
+    placement: s.endcapPlacement, n: +s.endcapN || 0, items: [s.endcapItems?.split(" ") ?? viewed ?? []].flat(),
   })))).then((answer) => nodes.map((node, i) => draw(node, answer?.shelves[i]))));
   const look = safe(() => {
     const nodes = [...d.querySelectorAll("[data-endcap-placement]")];
@@ -102,13 +102,14 @@ try {
   };
 
   window.endcap = { track, consent, id, shelves };
-  consent(tag.consent || "unknown");
   safe(() => {
     const layer = window.dataLayer ||= [], push = layer.push;
     layer.map(read);
     layer.push = function (...x) { x.map(read); return push.apply(this, x) };
   })();
+  consent(state);
   const start = () => { product(); shelves() };
   d.readyState == "loading" ? addEventListener("DOMContentLoaded", start) : start();
-  ["visibilitychange", "pagehide"].map((e) => addEventListener(e, flush));
+  addEventListener("visibilitychange", flush);
+  addEventListener("pagehide", flush);
 } catch {}
