@@ -53,6 +53,8 @@ POLICY: dict[str, frozenset[str]] = {
     "POST /v1/experiments/{id}/stop": _ADMIN,
     "GET /v1/placements/{id}/feedback": _PEOPLE,
     "GET /v1/requests/{id}": _PEOPLE,
+    "GET /v1/feeds": frozenset({"server", "catalogue", "admin"}),
+    "POST /v1/feeds/{id}/poll": _CATALOGUE_WRITE,
     "GET /v1/quarantine": _ADMIN,
     "GET /metrics": frozenset({"metrics", "admin"}),
     "GET /livez": _ANYONE,

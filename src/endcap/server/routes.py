@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from endcap.feedback.experiments import Experiment
-from endcap.server import catalogue, experiments, feedback, intake, operations, people, slates, tracker
+from endcap.server import catalogue, experiments, feedback, feeds, intake, operations, people, slates, tracker
 from endcap.server.service import Service
 from endcap.server.wire import Call, Reply
 from endcap.story import PlacementFeedback, Story
@@ -210,6 +210,11 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/requests/{id}", feedback.story, "feedback", "A slate and what came of it", Story,
         errors=(400, 404),
+    ),
+    Route("GET", "/v1/feeds", feeds.listing, "catalogue", "Product feeds and what became of them", feeds.FeedList),
+    Route(
+        "POST", "/v1/feeds/{id}/poll", feeds.poll, "catalogue", "Read a feed now", feeds.FeedState,
+        parameters=(Parameter("force", FLAG, "1 believes it, however much it shrank."),), errors=(400, 404),
     ),
     Route(
         "GET", "/v1/quarantine", operations.quarantine, "operations", "Records that were refused, newest first",

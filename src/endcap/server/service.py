@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,6 +21,9 @@ from endcap.server.meters import Meters
 from endcap.server.metrics import Metrics
 from endcap.server.wire import Throttled
 from endcap.types import Ack, Event, Query, Slate
+
+if TYPE_CHECKING:
+    from endcap.server.feeds import Feeds
 
 MAX_ID_BYTES = 256
 MAX_SLATE = 200
@@ -41,6 +45,7 @@ class Service:
         self._shown: list[Event] = []  # impressions on their way to the log
         self.patching = asyncio.Lock()
         self.openapi = b""
+        self.feeds: Feeds | None = None  # set where a server reads feeds
         self.meters = Meters()
         self.metrics = Metrics(config.placements, self.gauges, lambda: engine.state.cleaner.counts())
 
