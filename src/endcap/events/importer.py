@@ -95,7 +95,7 @@ def import_items(
             continue
         if "item_id" not in found:
             raise missing(path, "item_id", part.columns, "the item")
-        quality.named.update(filter(None, map(str, values_of(part, found["item_id"]))))
+        quality.named.update(str(one) for one in values_of(part, found["item_id"]) if one not in (None, ""))
         taken = list(ItemRecords(path.name, found, part).convert(quality.refuse))
         for _, item in taken:
             quality.items.add(item.item_id)

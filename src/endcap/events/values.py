@@ -92,7 +92,12 @@ def epoch_ms(value: Any) -> int:
 
 MONEY = {"\u20ac": "EUR", "\u00a3": "GBP", "\u00a5": "JPY", "z\u0142": "PLN"}  # a bare $ or kr names no single currency
 
-AROUND = re.compile(r"^(?:[A-Za-z]{3}\b|[^\w.,+-]+)|(?:\b[A-Za-z]{3}|[^\w.,]+|z\u0142|kr\.?)$")  # of a price's number
+CODE = re.compile(r"(?<![^\W\d_])([A-Za-z]{3})(?![^\W\d_])")
+PRICE = re.compile(
+    r"(?:[^\W\d_]{1,4}\.?)?[^\w.,+-]{0,2}\s*"  # EUR, kr., a sign
+    r"([+-]?[.,]?\d[\d.,'\s\u00a0]*)-{0,2}"  # the number; 12,- is 12
+    r"\s*[^\w.,+-]{0,2}\s*(?:[^\W\d_]{1,4}\.?)?"
+)
 
 
 def number(value: Any) -> float | None:
@@ -121,14 +126,15 @@ def number(value: Any) -> float | None:
 def money(value: Any) -> float | None:
     """A price; the currency behind or before it ("12.90 EUR", "\u20ac12.90") is left out, see ``currency_of``."""
     if isinstance(value, str):
-        value = AROUND.sub("", value.strip()).strip()
+        found = PRICE.fullmatch(value.strip())
+        value = found.group(1) if found else value
     return number(value)
 
 
 def currency_of(value: Any) -> str | None:
     """The currency that a price names: a code of three letters, or a sign that only one has."""
-    text = str(value or "").strip()
-    code = re.match(r"([A-Za-z]{3})\b", text) or re.search(r"(?<![A-Za-z])([A-Za-z]{3})$", text)
+    text = str(value or "")
+    code = CODE.search(text)
     return code.group(1).upper() if code else next((name for sign, name in MONEY.items() if sign in text), None)
 
 

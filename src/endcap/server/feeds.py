@@ -8,7 +8,8 @@ file that is being written while it is fetched must not empty the shelves. Only 
 are written, and a written record is in force in the next slate.
 
 Fields that feeds do not speak of (``KEPT``) stay as the interface set them. An item that left the feed goes out of
-stock, or is deleted; an item whose record was refused stays as it was. The state lies in ``feeds/`` of the data directory.
+stock, or is deleted; an item whose record was refused stays as it was. The state lies in ``feeds/`` of the data
+directory.
 """
 
 from __future__ import annotations

@@ -76,6 +76,7 @@ def fetch(
         except (OSError, http.client.HTTPException, zlib.error) as failed:
             raise InvalidInput(f"{shown(url)} broke off: {failed or type(failed).__name__}") from failed
         finally:
+            answer.close()
             connection.close()
     raise InvalidInput(f"{shown(url)} redirects more than {HOPS} times")
 

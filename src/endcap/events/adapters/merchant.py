@@ -62,7 +62,7 @@ def from_merchant(part: Chunk, now: int) -> Chunk:
         "price": [price for price, _ in prices],
         "list_price": [usual for _, usual in prices],
         "image_urls": [
-            [*texts(first, "\n"), *texts(more)]
+            [*texts(first, "\n"), *(address for one in listed(more) for address in texts(one))]
             for first, more in zip(column("image_link"), column("additional_image_link"), strict=True)
         ],
         "categories": list(map(categories, column("product_type"), column("google_product_category"))),
@@ -105,6 +105,11 @@ def categories(shop: Any, google: Any) -> list[list[str]]:
     """The shop's own paths, else Google's path."""
     paths = category_paths(shop)
     return paths or ([] if is_number(google) else category_paths(google))
+
+
+def listed(value: Any) -> list[Any]:
+    """The values of an element that may repeat."""
+    return value if isinstance(value, list) else [value]
 
 
 def is_number(value: Any) -> bool:
