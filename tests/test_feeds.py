@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -118,7 +121,7 @@ def wait(served: Served) -> dict[str, Any]:
 
 
 def poll(served: Served, force: bool = False) -> dict[str, Any]:
-    answer = served.client.post(f"/v1/feeds/main%20feed/poll{'?force=1' if force else ''}")
+    answer = served.client.post("/v1/feeds/main%20feed/poll", json={"force": force})
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
@@ -209,7 +212,7 @@ def test_a_feed_that_looks_half_written_changes_nothing(
     assert slate(served) >= before
     assert [s.event for s in served.engine.log.read(offset, 100) if type(s.event).__name__ == "ItemChange"] == []
     if said.startswith("lost"):
-        assert "force=1" in state["message"]
+        assert "force" in state["message"]
         assert poll(served, force=True)["vanished"] == 4
         assert "p9" not in slate(served)
 
@@ -271,9 +274,7 @@ def test_other_kinds_are_told_by_their_first_bytes_and_vanished_items_may_be_del
     publisher.body = b"id\ttitle\tlink\tprice\na\tA\thttps://s/a\t1 EUR\nb\tB\thttps://s/b\t2 EUR\n"
     with serving(tmp_path, config=settings(publisher, vanished="delete", max_shrink=0.5)) as served:
         assert wait(served)["items"] == 2
-        publisher.body = (
-            b'[{"@type": "Product", "sku": "a", "name": "A", "offers": {"price": 3}}]'
-        )
+        publisher.body = b'[{"@type": "Product", "sku": "a", "name": "A", "offers": {"price": 3}}]'
         assert poll(served)["vanished"] == 1
         assert item(served, "a")["price"] == 3.0
         error_of(served.client.get("/v1/items/b"), 404)
@@ -289,7 +290,7 @@ def test_other_kinds_are_told_by_their_first_bytes_and_vanished_items_may_be_del
 @pytest.mark.parametrize(
     ("text", "public"),
     [
-        ("127.0.0.1", False), ("10.1.2.3", False), ("192.168.0.9", False), ("172.16.0.1", False), 
+        ("127.0.0.1", False), ("10.1.2.3", False), ("192.168.0.9", False), ("172.16.0.1", False),
         ("169.254.169.254", False),
         ("0.0.0.0", False), ("::1", False), ("fe80::1%eth0", False), ("fc00::1", False), ("::ffff:10.0.0.1", False),
         ("100.64.0.1", False), ("224.0.0.1", False), ("93.184.215.14", True), ("2606:4700::1111", True),
@@ -366,3 +367,15 @@ def test_settings_that_cannot_be_meant_stop_the_start(tmp_path: Path, feeds: lis
         check(feeds, tmp_path)
     with pytest.raises(ConfigError, match="data directory"):
         check(feeds, None)
+
+
+def test_the_command_line_reads_a_web_address(tmp_path: Path, publisher: Publisher) -> None:
+    publisher.publish(*TEN[:3], entry("bad", price="much"))
+    command = [sys.executable, "-m", "endcap.cli", "import", "items", publisher.url]
+    command += ["--dir", str(tmp_path / "data"), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    report = json.loads(done.stdout)
+    assert (report["accepted"], report["refused_by_code"], report["columns"]["url"]) == (3, {"wrong_type": 1}, "link")
+    with serving(tmp_path / "data") as served:
+        assert slate(served) == {"p0", "p1", "p2"}
+        assert [one["code"] for one in served.client.get("/v1/quarantine").json()["records"]] == ["wrong_type"]

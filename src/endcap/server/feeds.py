@@ -31,7 +31,7 @@ from endcap.events.quality import DataQuality
 from endcap.preprocess.decode import RefusedRecord
 from endcap.server.fetch import Fetched, fetch, shown, suffix_of
 from endcap.server.service import Service
-from endcap.server.wire import Call, Reply, Throttled, encode
+from endcap.server.wire import Call, Reply, Throttled, decode_as, encode
 from endcap.types import Ack, Item, Refusal
 
 FOLDER = "feeds"
@@ -39,7 +39,6 @@ PERIOD_S = 1.0
 GROUP = 500  # records written together; requests come in between
 MAX_REFUSED = 1_000  # refused records that go to the quarantine from one reading
 KEPT = ("vectors", "hidden", "stock_qty", "rating_avg", "rating_count", "published_at", "language")
-POLL_NAMES = frozenset({"force"})
 
 Change = tuple[str, Item | None]
 
@@ -73,6 +72,15 @@ class FeedList(Struct, frozen=True, kw_only=True):
     """The configured feeds."""
 
     feeds: list[FeedState]
+
+
+class Poll(Struct, frozen=True, kw_only=True):
+    """How to read a feed now. An empty body is enough."""
+
+    force: bool = False  # believe it, however much it shrank, and read it though it did not change
+
+
+_decode_poll = msgspec.json.Decoder(Poll).decode
 
 
 class Feeds:
@@ -257,7 +265,7 @@ def judge(feed: FeedConfig, kept: Kept, quality: DataQuality, force: bool) -> No
     if n < before * (1.0 - feed.max_shrink):
         raise Unbelievable(
             f"{n} items where {before} were: it lost {1 - n / before:.0%}, more than max_shrink = {feed.max_shrink:g}; "
-            f"nothing was changed. If that is right: POST /v1/feeds/{feed.name}/poll?force=1"
+            f'nothing was changed. If that is right: POST /v1/feeds/{feed.name}/poll with {{"force": true}}'
         )
 
 
@@ -306,4 +314,5 @@ async def poll(service: Service, call: Call) -> Reply:
     """Read a feed now and answer when it is in force."""
     if service.feeds is None:
         raise NotFound("this server reads no feeds; name them in the settings, under [[feeds]]")
-    return Reply(encode(await service.feeds.poll(call.id, call.parameters(POLL_NAMES).flag("force"))))
+    force = bool(call.body) and decode_as(_decode_poll, call.body).force
+    return Reply(encode(await service.feeds.poll(call.id, force)))

@@ -213,8 +213,8 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", "/v1/feeds", feeds.listing, "catalogue", "Product feeds and what became of them", feeds.FeedList),
     Route(
-        "POST", "/v1/feeds/{id}/poll", feeds.poll, "catalogue", "Read a feed now", feeds.FeedState,
-        parameters=(Parameter("force", FLAG, "1 believes it, however much it shrank."),), errors=(400, 404),
+        "POST", "/v1/feeds/{id}/poll", feeds.poll, "catalogue", "Read a feed now", feeds.FeedState, (feeds.Poll,),
+        errors=(400, 404, 413, 415),
     ),
     Route(
         "GET", "/v1/quarantine", operations.quarantine, "operations", "Records that were refused, newest first",
