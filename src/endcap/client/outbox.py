@@ -1,8 +1,8 @@
 """Events that wait to be sent, while the server is busy or away: bounded, in order, and open about what it drops.
 
 The newest say most about what a shopper wants now, so a full outbox drops the oldest. Whatever is dropped is counted
-by reason and told to ``on_drop``: nothing disappears in silence. A batch stays inside until it is settled, so a server that
-does not answer costs waiting, not events.
+by reason and told to ``on_drop``: nothing disappears in silence. A batch stays inside until it is settled, so a server
+that does not answer costs waiting, not events.
 """
 
 from __future__ import annotations
