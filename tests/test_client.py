@@ -1,6 +1,6 @@
 """The Python clients against the real server, and against servers that are busy, broken or away."""
 
-# ruff: noqa: E501, N815  (long literals; http.server's names)
+# ruff: noqa: N815  (http.server names its methods so)
 from __future__ import annotations
 
 import asyncio
