@@ -65,7 +65,7 @@ def network(n: int = N, seed: int = 0) -> Network:
     vectors = np.random.default_rng(seed).normal(size=(n, DIM)).astype(np.float32)
     return Network(
         "sasrec", [f"p{k}" for k in range(n)], vectors, {"user": b"graph"}, {"bias": vectors[:, 0].copy()},
-        np.zeros((0, DIM), np.float32), {"offset": 7},
+        {"offset": 7},
     )  # fmt: skip
 
 

@@ -101,7 +101,7 @@ class Engine:
         self._new_state = new_state
         self.state, self.recovered = self._recover(progress)
         self._recommender = Recommender(self.state, config)
-        self._recommender.sources.content.catch_up(READ_AT_START)
+        self._recommender.sources.catch_up(READ_AT_START)
         self._snapshot_offset = self.recovered.snapshot_offset
         self._writer = Writer(
             log, self._deliver, group_max=config.log.group_max, max_pending=config.server.max_pending_events
@@ -197,7 +197,7 @@ class Engine:
         """Give vectors to new and changed items; after a large load in slices, so that requests come in between."""
         sliced = self._schedule is not at_once
         with self._lock:
-            left = self._recommender.sources.content.catch_up(READ_AT_ONCE if sliced else READ_AT_START)
+            left = self._recommender.sources.catch_up(READ_AT_ONCE if sliced else READ_AT_START)
         if left and sliced:
             self._schedule(self._read_catalogue)
 
@@ -250,7 +250,7 @@ class Engine:
                 stored.append(Stored(self.state.offset + len(stored) + 1, checked))
         with self._lock:
             self.state.fold(stored)
-            self._recommender.sources.content.catch_up(len(stored))
+            self._recommender.sources.catch_up(len(stored))
         return refusals
 
     # ------------------------------------------------------------ read
@@ -451,7 +451,7 @@ class Engine:
             count += self._replay(fresh)
             self.state = fresh
             self._recommender = self._recommender.over(fresh)
-            self._recommender.sources.content.catch_up(READ_AT_START)
+            self._recommender.sources.catch_up(READ_AT_START)
         return count
 
     def snapshot(self, wait: bool = True) -> None:

@@ -177,7 +177,7 @@ class Recommender:
 
     def understand(self, query: Query, t_ms: int, draws: Draws | None = None, asked: Assigned = NOBODY) -> Ask:
         """Names to dense ids; the interest at this moment; the strategy that answers."""
-        self.sources.content.catch_up(READ_AT_A_REQUEST)
+        self.sources.catch_up(READ_AT_A_REQUEST)
         state = self.state
         user = state.user_of(query)
         context = [state.items.get(item_id) for item_id in query.items]
@@ -186,6 +186,7 @@ class Recommender:
             user, t_ms // 1000, context, hour=hour, device=device, region=region,
             personalized=query.personalization and state.people.may_profile(user),
         )  # fmt: skip
+        interest.placement = query.placement
         choice = self.policy.choose(query.placement, interest, draws, asked)
         placement = choice.strategy.placement
         return Ask(

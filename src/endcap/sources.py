@@ -14,6 +14,7 @@ from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
 from endcap.models.network import MODELS, Network, NetworkSource
 from endcap.models.popular import PopularSource, TrendingSource
+from endcap.models.two_tower import TwoTowerSource
 from endcap.protocols import Source
 from endcap.state import State
 from endcap.types import F4, Interaction, Stored
@@ -44,6 +45,8 @@ class Sources:
         self.factors = FactorsSource()
         self.content = ContentSource(state.catalogue)
         self.networks: dict[str, NetworkSource] = {name: NetworkSource(state.histories) for name in MODELS}
+        self.two_tower = TwoTowerSource(state.histories, state.catalogue, state.regions)
+        self.networks["two_tower"] = self.two_tower
         self.by_name: dict[str, Source] = {
             "history": HistorySource(),
             "covisit": CovisitSource(state.covisit, state.met),
@@ -80,6 +83,10 @@ class Sources:
             self.networks[kind].use(model, self._state.items)
         else:
             raise TypeError(f"a {type(model).__name__} is no model of the source {kind!r}")
+
+    def catch_up(self, most: int) -> int:
+        """Give vectors to what the catalogue gained or changed, at most ``most`` items; returns how many still wait."""
+        return max(self.content.catch_up(most), self.two_tower.catch_up(most))
 
     def serving(self) -> list[str]:
         """The trained sources that have something to speak by."""

@@ -40,6 +40,8 @@ class Sequences:
     region: I2  # [n] interned, -1 = none
     placement: I2  # [n] interned placement of the slate it came from, -1 = none
     item_ids: list[str]
+    regions: list[str]  # names of the numbers
+    placements: list[str]
 
     def __len__(self) -> int:
         return int(self.user.shape[0])
@@ -93,4 +95,8 @@ class NotedState(State):
         order = np.argsort(joined["ts_s"], kind="stable")[-most:]
         found: Arrays = {**joined, "user": user}
         names = [self.items.name(item) for item in range(len(self.items))]
-        return Sequences(**{name: column[order] for name, column in found.items()}, item_ids=names)
+        labels = [self.labels.name(label).removeprefix("placement:") for label in range(len(self.labels))]
+        return Sequences(
+            **{name: column[order] for name, column in found.items()}, item_ids=names, placements=labels,
+            regions=[self.regions.name(region) for region in range(len(self.regions))],
+        )  # fmt: skip
