@@ -29,7 +29,7 @@ FLOORS: dict[int, frozenset[str]] = {
     8: frozenset({"engine"}),
     9: frozenset({"learning", "item_vectors"}),
     10: frozenset({"evaluation"}),
-    11: frozenset({"server"}),
+    11: frozenset({"server", "client"}),
     12: frozenset({"demo", "bench"}),
     13: frozenset({"simulator"}),
     14: frozenset({"cli"}),

@@ -152,6 +152,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 BODIES: dict[str, Any] = {
     "POST /v1/events": {"events": []},
     "POST /v1/recommend": {"anon_id": "a"},
+    "POST /v1/tracker": {"anon_id": "a"},
+    "POST /v1/feeds/{id}/poll": {},
     "POST /v1/why-not": {"query": {"anon_id": "a"}},
     "POST /v1/items": [],
     "PUT /v1/items/{id}": {"title": "t"},

@@ -103,7 +103,7 @@ def configuration() -> str:
             continue
         text, fields = classes[kind]
         out += [f"## [{name}]", "", text, "", *table(getattr(config_module, kind), fields), ""]
-    own = [entry for entry in own if entry[0] not in ("placements", "rules")]
+    own = [entry for entry in own if entry[0] not in ("placements", "rules", "feeds")]
     out += ["## Top level", "", *table(Config, own), ""]
     text, fields = classes["PlacementConfig"]
     laid_over = "What a file says is laid over the defaults, field by field; a new name makes a new placement."
@@ -112,6 +112,8 @@ def configuration() -> str:
     out += ["The placements there from the start:", "", *placements_table(), ""]
     text, fields = classes["Rule"]
     out += ["## [[rules]]", "", text, "", *table(config_module.Rule, fields)]
+    text, fields = classes["FeedConfig"]
+    out += ["", "## [[feeds]]", "", f"{text} See [Feeds](feeds.md).", "", *table(config_module.FeedConfig, fields)]
     return "\n".join(out) + "\n"
 
 

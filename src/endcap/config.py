@@ -180,6 +180,20 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ends_at: str | None = None  # the same; the rule holds before this moment
 
 
+class FeedConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A product feed that the server reads again and again."""
+
+    name: str  # for people, and for its state
+    url: str  # http or https; user:password@ before the host for a feed behind a password
+    every_min: float = 60.0  # minutes between two looks; a feed that did not change costs one small request
+    kind: Literal["auto", "xml", "csv", "jsonl", "jsonld", "html", "parquet"] = "auto"  # auto: told by its first bytes
+    vanished: Literal["out_of_stock", "delete"] = "out_of_stock"  # what becomes of items that the feed held before
+    max_shrink: float = 0.3  # a feed that lost more than this share of its items is not believed; 1 = believe anything
+    allow_private: bool = False  # True: the address may be of this machine or a private network
+    max_bytes: int = 1_000_000_000  # unpacked; a larger feed is not read
+    max_s: float = 300.0  # seconds that fetching may take
+
+
 class ExploreConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much a placement may try out, only on slates that are logged as shown."""
 
@@ -284,6 +298,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
     placements: dict[str, PlacementConfig] = field(default_factory=shop_placements)
     rules: list[Rule] = field(default_factory=list)
+    feeds: list[FeedConfig] = field(default_factory=list)
     static_items: list[str] = field(default_factory=list)  # the last resort: shown when nothing else is known
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from endcap.cli.output import (
     AsJson,
     ConfigFile,
     Directory,
+    Progress,
     existing,
     note,
     opened,
@@ -24,6 +26,7 @@ from endcap.config import load_config
 from endcap.errors import ConfigError, StoreError
 
 CHECK_CHUNK = 20_000
+MAX_REFUSED = 1_000  # refused records of one import that go to the quarantine
 
 
 class Kind(StrEnum):
@@ -53,9 +56,25 @@ def column_map(pairs: list[str]) -> dict[str, str]:
     return mapping
 
 
+def local(source: str, place: Path, step: Progress) -> Path:
+    """The file that an argument names; a web address is fetched first and named for what it holds."""
+    if not source.startswith(("http://", "https://")):
+        return Path(source)
+    from endcap.server.fetch import fetch, suffix_of
+
+    got = fetch(source, place, allow_private=True, progress=lambda done, total: step("fetching (bytes)", done, total))
+    return place.rename(place.with_suffix(suffix_of(place, got.content_type)))
+
+
 def import_files(
     kind: Annotated[Kind, typer.Argument(help="What the files hold.")],
-    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, JSONL or Parquet files, also as .gz.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="CSV, TSV, JSONL or Parquet; items also as XML feed or page with JSON-LD. Or a web address.",
+        ),
+    ],
     maps: Annotated[
         list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Which column is which; repeatable.")
     ] = None,
@@ -68,18 +87,27 @@ def import_files(
     The other kinds are the formats of other platforms; what is refused of these is in the quarantine too.
     """
     from endcap.events.importer import import_events, import_foreign, import_items
+    from endcap.preprocess.decode import RefusedRecord
+    from endcap.types import Refusal
 
     mapping = column_map(maps or [])
     if mapping and kind not in (Kind.EVENTS, Kind.ITEMS):
         raise ConfigError(f"--map belongs to events and items; the fields of {kind.value} have fixed places")
     settings, _ = load_config(config)
-    with opened(directory, settings) as engine, progress_bar() as step:
+    with TemporaryDirectory() as fetched, opened(directory, settings) as engine, progress_bar() as step:
 
         def read(done: int, total: int) -> None:
             step("reading (bytes)", done, total)
 
+        paths = [local(source, Path(fetched) / str(number), step) for number, source in enumerate(sources)]
+        now = engine.runtime.now()
+        refused: list[RefusedRecord] = []
+
+        def refuse(place: str, code: str, message: str) -> None:
+            if len(refused) < MAX_REFUSED:
+                refused.append(RefusedRecord(Refusal(index=0, code=code, message=message), place.encode(), now))
+
         if kind is Kind.EVENTS:
-            now = engine.runtime.now()
             report = import_events(paths, engine.observe, now=now, mapping=mapping, progress=read)
         elif kind is not Kind.ITEMS:
             from endcap.events.adapters.platforms import PLATFORMS
@@ -88,7 +116,8 @@ def import_files(
             adapter = PLATFORMS[kind.value](reading_of(engine))
             report = import_foreign(paths, adapter, partial(take_history, engine, kind.value), progress=read)
         else:
-            report = import_items(paths, engine.put_items, mapping=mapping, progress=read)
+            report = import_items(paths, engine.put_items, now=now, mapping=mapping, progress=read, refused=refuse)
+            engine.submit((), refused).result()  # to the quarantine
     if as_json:
         print_json(report.to_dict())
     else:

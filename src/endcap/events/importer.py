@@ -20,18 +20,22 @@ from typing import Any
 from endcap.errors import InvalidInput
 from endcap.events.adapters.chunks import CHUNK, Chunk
 from endcap.events.adapters.csv import read_csv
+from endcap.events.adapters.feed import read_feed
 from endcap.events.adapters.jsonl import read_jsonl
+from endcap.events.adapters.jsonld import read_jsonld
+from endcap.events.adapters.merchant import from_merchant, is_merchant
 from endcap.events.adapters.parquet import read_parquet
 from endcap.events.columns import EVENT_FIELDS, ITEM_FIELDS, checked_mapping, missing, resolve
 from endcap.events.quality import DataQuality
-from endcap.events.records import EventRecords, ItemRecords
+from endcap.events.records import EventRecords, ItemRecords, Refuse, values_of
 from endcap.protocols import Adapter
 from endcap.types import Ack, Event, Interaction, Item, ItemChange, Refusal
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 READERS: dict[str, Callable[[Path, int], Iterator[Chunk]]] = {
     ".csv": read_csv, ".tsv": read_csv, ".txt": read_csv, ".jsonl": read_jsonl, ".ndjson": read_jsonl,
-    ".json": read_jsonl, ".parquet": read_parquet, ".pq": read_parquet,
+    ".json": read_jsonl, ".parquet": read_parquet, ".pq": read_parquet, ".xml": read_feed, ".rss": read_feed,
+    ".atom": read_feed, ".jsonld": read_jsonld, ".html": read_jsonld, ".htm": read_jsonld,
 }  # fmt: skip
 
 
@@ -74,19 +78,27 @@ def import_items(
     paths: Sequence[Path],
     sink: Callable[[list[Item]], Ack],
     *,
+    now: int = 0,
     mapping: Mapping[str, str] | None = None,
     progress: Progress = silent,
     chunk: int = CHUNK,
+    refused: Refuse | None = None,
 ) -> DataQuality:
-    """Read catalogue records likewise. A column that no field takes becomes an attribute, usable in filters."""
-    quality = DataQuality("items", [path.name for path in paths])
+    """Read catalogue records likewise. A column that no field takes becomes an attribute, usable in filters.
+
+    ``now`` (epoch ms) decides which sale prices of a Merchant feed hold; at 0 those with dates do not.
+    ``refused`` hears of every refusal: place, code, message.
+    """
+    quality = DataQuality("items", [path.name for path in paths], told=refused)
     fields = checked_mapping(mapping or {}, ITEM_FIELDS)
-    for path, part in all_chunks(paths, chunk, quality, progress):
+    for path, read in all_chunks(paths, chunk, quality, progress):
+        part = from_merchant(read, now) if is_merchant(read.columns) else read
         found = located(path, part, ITEM_FIELDS, fields, quality)
         if not part.lines:
             continue
         if "item_id" not in found:
             raise missing(path, "item_id", part.columns, "the item")
+        quality.named.update(str(one) for one in values_of(part, found["item_id"]) if one not in (None, ""))
         taken = list(ItemRecords(path.name, found, part).convert(quality.refuse))
         for _, item in taken:
             quality.items.add(item.item_id)

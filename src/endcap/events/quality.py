@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -71,6 +72,8 @@ class DataQuality:
     quantities: Spread = field(default_factory=Spread)
     users: set[str] = field(default_factory=set)
     items: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)  # ids of catalogue records, refused ones too
+    told: Callable[[str, str, str], None] | None = None  # hears of every refusal: place, code, message
 
     @property
     def n_refused(self) -> int:
@@ -83,6 +86,8 @@ class DataQuality:
         kept = self.examples.setdefault(code, [])
         if len(kept) < EXAMPLES:
             kept.append(f"{place}: {message}")
+        if self.told is not None:
+            self.told(place, code, message)
 
     def broken(self, file: str, records: list[Broken]) -> None:
         """Count records that the reader could not split."""

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from endcap.events.adapters.chunks import Chunk
-from endcap.events.values import action_of, category_paths, epoch_ms, from_stars, number, text_of, texts, truth
+from endcap.events.values import action_of, category_paths, epoch_ms, from_stars, money, number, text_of, texts, truth
 from endcap.types import DEVICE_CODE, Context, Interaction, Item
 
 Refuse = Callable[[str, str, str], None]  # place, code, message
@@ -200,18 +200,6 @@ def as_context(value: Any) -> Context:
     return msgspec.convert(value, Context)
 
 
-def money(value: Any) -> float | None:
-    """A price; the currency behind or before it ("12.90 EUR") is left out."""
-    if isinstance(value, str):
-        value = value.strip()
-        head, _, tail = value.partition(" ")
-        if tail.isalpha() and len(tail) == 3:
-            value = head
-        elif head.isalpha() and len(head) == 3:
-            value = tail
-    return number(value)
-
-
 def whole(value: Any) -> int | None:
     """A whole number."""
     found = number(value)
@@ -221,7 +209,9 @@ def whole(value: Any) -> int | None:
 AVAILABILITY = {
     "in_stock": "in_stock", "instock": "in_stock", "available": "in_stock", "out_of_stock": "out_of_stock",
     "outofstock": "out_of_stock", "sold_out": "out_of_stock", "preorder": "preorder", "pre_order": "preorder",
-    "backorder": "backorder", "onbackorder": "backorder", "discontinued": "discontinued",
+    "presale": "preorder", "backorder": "backorder", "onbackorder": "backorder", "discontinued": "discontinued",
+    "soldout": "out_of_stock", "limitedavailability": "in_stock", "limited_availability": "in_stock",
+    "onlineonly": "in_stock", "instoreonly": "in_stock", "madetoorder": "in_stock",
 }  # fmt: skip
 
 

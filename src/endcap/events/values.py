@@ -90,15 +90,29 @@ def epoch_ms(value: Any) -> int:
     raise ValueError(f"time {value!r} is too large in any unit")
 
 
+MONEY = {"\u20ac": "EUR", "\u00a3": "GBP", "\u00a5": "JPY", "z\u0142": "PLN"}  # a bare $ or kr names no single currency
+
+CODE = re.compile(r"(?<![^\W\d_])([A-Za-z]{3})(?![^\W\d_])")
+PRICE = re.compile(
+    r"(?:[^\W\d_]{1,4}\.?)?[^\w.,+-]{0,2}\s*"  # EUR, kr., a sign
+    r"([+-]?[.,]?\d[\d.,'\s\u00a0]*)-{0,2}"  # the number; 12,- is 12
+    r"\s*[^\w.,+-]{0,2}\s*(?:[^\W\d_]{1,4}\.?)?"
+)
+
+
 def number(value: Any) -> float | None:
-    """A finite number; text may use a decimal comma or separate thousands."""
+    """A finite number; text may use a decimal comma or separate thousands. Of two marks the last is the decimal one."""
     if value is None or value == "":
         return None
     if isinstance(value, str):
-        text = value.strip().replace(" ", "").replace("\u00a0", "")
+        text = re.sub(r"[\s\u00a0']", "", value)
         if "," in text:
-            comma_is_decimal = text.count(",") == 1 and "." not in text and len(text.rpartition(",")[2]) != 3
-            text = text.replace(",", "." if comma_is_decimal else "")
+            both = "." in text
+            decimal = text.rindex(",") > text.rindex(".") if both else len(text.rpartition(",")[2]) != 3
+            if decimal and text.count(",") == 1:
+                text = text.replace(".", "").replace(",", ".")
+            else:
+                text = text.replace(",", "")
         try:
             value = float(text)
         except ValueError:
@@ -107,6 +121,21 @@ def number(value: Any) -> float | None:
     if not math.isfinite(result):
         raise ValueError(f"{result} is not a finite number")
     return result
+
+
+def money(value: Any) -> float | None:
+    """A price; the currency behind or before it ("12.90 EUR", "\u20ac12.90") is left out, see ``currency_of``."""
+    if isinstance(value, str):
+        found = PRICE.fullmatch(value.strip())
+        value = found.group(1) if found else value
+    return number(value)
+
+
+def currency_of(value: Any) -> str | None:
+    """The currency that a price names: a code of three letters, or a sign that only one has."""
+    text = str(value or "")
+    code = CODE.search(text)
+    return code.group(1).upper() if code else next((name for sign, name in MONEY.items() if sign in text), None)
 
 
 def from_stars(value: Any) -> float | None:

@@ -19,7 +19,9 @@ from endcap.server.keys import Key
 from endcap.server.policy import refuse_browser_event
 from endcap.server.service import Service
 from endcap.server.wire import Call, Reply, encode
-from endcap.types import Interaction, Refusal
+from endcap.types import Ack, Interaction, Refusal
+
+_set = msgspec.structs.force_setattr
 
 
 class EventsBody(Struct, frozen=True, kw_only=True):
@@ -31,19 +33,28 @@ class EventsBody(Struct, frozen=True, kw_only=True):
 async def events(service: Service, call: Call) -> Reply:
     """Take what is good, refuse what is not, answer when the good is on disk and in the next slate."""
     began = perf_counter()
+    body = encode(await take(service, call.body, call.key))
+    service.metrics.ingest.add(perf_counter() - began)
+    return Reply(body)
+
+
+async def take(service: Service, body: bytes, key: Key | None, anon_id: str | None = None) -> Ack:
+    """Store the events of a body. ``anon_id`` is given to those that name nobody."""
     limits = service.config.server
-    decoded, refusals = decode_events(call.body, max_body=limits.max_body_bytes, max_batch=limits.max_batch)
+    decoded, refusals = decode_events(body, max_body=limits.max_body_bytes, max_batch=limits.max_batch)
+    if anon_id is not None:
+        for event in decoded:
+            if event.user_id is None and event.anon_id is None:
+                _set(event, "anon_id", anon_id)
     now = service.engine.runtime.now()
-    refused = refused_records(call.body, refusals, now) if refusals else []
+    refused = refused_records(body, refusals, now) if refusals else []
     where = places(len(decoded), refusals) if refusals else range(len(decoded))
-    taken = sift(service, decoded, where, refused, call.key, now)
+    taken = sift(service, decoded, where, refused, key, now)
     if refused:
         refused.sort(key=lambda record: record.refusal.index)
     ack = await service.write(taken, refused)
     service.metrics.ack(ack)
-    body = encode(ack)
-    service.metrics.ingest.add(perf_counter() - began)
-    return Reply(body)
+    return ack
 
 
 def sift(

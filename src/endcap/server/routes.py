@@ -21,16 +21,18 @@ from endcap.server import (
     catalogue,
     experiments,
     feedback,
+    feeds,
     foreign,
     intake,
     operations,
     people,
     slates,
+    tracker,
     vectors,
     webhooks,
 )
 from endcap.server.service import Service
-from endcap.server.wire import Call, Reply
+from endcap.server.wire import Call, Reply, key_in
 from endcap.story import PlacementFeedback, Story
 from endcap.types import Ack, Erasure, Interaction, InterestView, Item, Query, Slate, User
 
@@ -142,6 +144,11 @@ ROUTES: tuple[Route, ...] = (
         Slate, parameters=SLATE_PARAMETERS, errors=(400, 503),
     ),
     Route(
+        "POST", "/v1/tracker", tracker.beacon, "slates", "Events and shelves of a page, as the tracker asks",
+        tracker.TrackerAnswer, (tracker.Beacon,), tracker.BEACON, errors=(400, 413, 415, 429, 503),
+        finds_key=lambda headers, query, body: key_in(body),
+    ),
+    Route(
         "POST", "/v1/why-not", slates.why_not, "slates", "Why a list is generic, or lacks an item",
         slates.Findings, (slates.WhyNot,), errors=(400, 413, 415),
     ),
@@ -241,6 +248,11 @@ ROUTES: tuple[Route, ...] = (
         "GET", "/v1/requests/{id}", feedback.story, "feedback", "A slate and what came of it", Story,
         errors=(400, 404),
     ),
+    Route("GET", "/v1/feeds", feeds.listing, "catalogue", "Product feeds and what became of them", feeds.FeedList),
+    Route(
+        "POST", "/v1/feeds/{id}/poll", feeds.poll, "catalogue", "Read a feed now", feeds.FeedState, (feeds.Poll,),
+        errors=(400, 404, 413, 415),
+    ),
     Route(
         "GET", "/v1/quarantine", operations.quarantine, "operations", "Records that were refused, newest first",
         operations.Quarantine,
@@ -329,5 +341,12 @@ ROUTES: tuple[Route, ...] = (
 )  # fmt: skip
 
 HOT = frozenset(
-    {"/v1/events", "/v1/recommend", "/livez", "/bench/echo", *(f"/v1/{name}" for name in foreign.SEGMENT_ROUTES)}
+    {
+        "/v1/events",
+        "/v1/recommend",
+        "/v1/tracker",
+        "/livez",
+        "/bench/echo",
+        *(f"/v1/{name}" for name in foreign.SEGMENT_ROUTES),
+    }
 )  # found by one dictionary probe, before any routing

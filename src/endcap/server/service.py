@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,6 +21,9 @@ from endcap.server.meters import Meters
 from endcap.server.metrics import Metrics
 from endcap.server.wire import Throttled
 from endcap.types import Ack, Event, Query, Slate
+
+if TYPE_CHECKING:
+    from endcap.server.feeds import Feeds
 
 MAX_ID_BYTES = 256
 MAX_SLATE = 200
@@ -43,6 +46,7 @@ class Service:
         self.patching = asyncio.Lock()
         self.openapi = b""
         self.adapters: dict[tuple[type, bool], Any] = {}  # of other platforms, made when first asked for
+        self.feeds: Feeds | None = None  # set where a server reads feeds
         self.meters = Meters()
         self.metrics = Metrics(config.placements, self.gauges, lambda: engine.state.cleaner.counts())
 

@@ -25,6 +25,7 @@ from endcap.errors import ConfigError
 from endcap.server.app import App
 from endcap.server.echo import BENCH_POLICY, BENCH_ROUTES
 from endcap.server.experiments import ExperimentWatch
+from endcap.server.feeds import Feeds
 from endcap.server.keys import KeyRing, first_keys
 from endcap.server.limits import BoundedProtocol, close_stalled
 from endcap.server.models import ModelWatch
@@ -79,6 +80,8 @@ class Lifespan:
         self.models = ModelWatch(engine, engine.directory, app.log.said) if engine.directory else None
         self.experiments = ExperimentWatch(app.service, engine.directory, app.log.said) if engine.directory else None
         self.training = Training(engine, engine.directory, app.log.said) if engine.directory else None
+        self.feeds = Feeds(app.service, engine.directory, app.log.said)
+        app.service.feeds = self.feeds
         self.engine = engine
         self.progress = progress
         self._connections = connections
@@ -109,6 +112,7 @@ class Lifespan:
             self._tasks.append(loop.create_task(self.models.run()))
         if self.experiments is not None:
             self._tasks.append(loop.create_task(self.experiments.run()))
+        self._tasks.append(loop.create_task(self.feeds.run()))
         if self.training is not None:
             self._tasks.append(loop.create_task(self.training.run()))
         gc.collect()

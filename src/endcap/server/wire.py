@@ -176,6 +176,20 @@ async def whole_body(receive: Receive, limit: int) -> bytes:
     return b"".join(parts)
 
 
+class KeyInBody(Struct):
+    """The part of a body that says who calls."""
+
+    key: str = ""
+
+
+_decode_key = msgspec.json.Decoder(KeyInBody).decode
+
+
+def key_in(body: bytes) -> bytes:
+    """The key that a JSON body holds, empty when it holds none. ``InvalidInput`` for a body that is no such object."""
+    return decode_as(_decode_key, body).key.encode("utf-8", "replace")
+
+
 def too_large(limit: int) -> TooLarge:
     return TooLarge(f"the body is over {limit} bytes; send smaller batches (setting server.max_body_bytes)")
 

@@ -22,8 +22,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from endcap.events.columns import plain
-from endcap.events.records import ITEM_VALUES, Problem, consent, money, whole
-from endcap.events.values import action_of, epoch_ms, number, text_of
+from endcap.events.records import ITEM_VALUES, Problem, consent, whole
+from endcap.events.values import action_of, epoch_ms, money, number, text_of
 from endcap.types import DEVICE_CODE, Context, Event, Interaction, Item, ItemChange, Refusal
 
 Convert = Callable[[Any], Any]

@@ -104,7 +104,7 @@ class Course:
     def losses(self, epoch: int) -> Iterator[Tensor]:
         """The loss of every batch of one pass."""
         order = torch.from_numpy(np.random.default_rng((self._seed, epoch)).permutation(self._cut))
-        for chosen in order.split(BATCH):  # type: ignore[no-untyped-call]
+        for chosen in order.split(BATCH):
             logits, gain = self.net(self._rows[chosen]), self._gains[chosen]
             right = (gain > 0.0).float()
             weight = self._weights[chosen] * torch.where(gain > 0.0, gain, torch.ones_like(gain))
