@@ -17,7 +17,7 @@ and sampled softmax with log-Q correction: Covington et al., RecSys 2016; Yi et 
 Layout of the artifact: ``vectors`` w + h and ``inputs`` [n, dim]; ``learned`` w [n, dim] to renew an item whose record
 changes; the towers' matrices by name (``ARRAYS``). A ring's vector f(X) is remembered, g(C_t) is added per request.
 
-Cost: f ~15 us for 50 interactions of 64 dimensions, g ~3 us, then one search; a new item ~60 us. Memory: 12 bytes x dim
+Cost: f ~8 us for 50 interactions of 64 dimensions, g ~4 us, then one search; a new item ~170 us. Memory: 12 bytes x dim
 an item, ~1.2 MB for the towers. Not for: what order says (a bag has none; sasrec and gru4rec read it).
 """
 

@@ -12,7 +12,7 @@ The ranking network is a ranker over feature rows, as the trees are: it is train
 served by models/plugged.py.
 
 Layout of the artifact: ``vectors``, ``inputs`` [n, dim], the matrices by name (``MATRICES``). What is remembered of a
-shopper is the mean; the layers run at the request, for how long ago depends on it. Cost: ~20 us for 64 dimensions, then
+shopper is the mean; the layers run at the request, for how long ago depends on it. Cost: 16 + 24 us and
 one search. Memory: 8 bytes x dim an item. Not for: items that were not there at training (two_tower has them at once),
 nor what order says.
 """
