@@ -11,7 +11,8 @@ writes checks first (``usable``, ``VectorSets.conflict``) and tells the sender.
 Layout: an ``ItemVectors`` a set; a vector that was taken away leaves a row of zeros. Rows may lie anywhere, so what is
 saved and hashed is put in order of item. Beside it the nearest others of items that were asked for.
 
-Cost: that of models/vectors.py; memory 4 bytes a number, and its codes. Not for: vectors of words or passages; it is one vector per item and name.
+Cost: that of models/vectors.py; memory 4 bytes a number, and its codes. Not for: vectors of words or
+passages; it is one vector per item and name.
 """
 
 from __future__ import annotations
