@@ -14,6 +14,7 @@ from msgspec import Struct
 from endcap.engine import Engine
 from endcap.errors import InvalidInput, NotFound
 from endcap.events.vector_files import VectorChunk
+from endcap.models.encoders.entries import text_of
 from endcap.models.vector_sets import NO_VERSION, UNNAMED, as_vector, check_space, usable
 from endcap.protocols import Encoder
 from endcap.types import F4, Ack, Event, Item, Refusal, VectorChange
@@ -219,23 +220,23 @@ def embed_items(
     for item in engine.items(n=len(engine.state.items)):
         text = text_of(item)
         if text and (again or not sets.has(name, engine.state.items.get(item.item_id))):
-            waiting.append((item.item_id, text.encode()))
+            waiting.append((item.item_id, text))
         else:
             report.skipped += 1
     for begin in range(0, len(waiting), batch):
         some = waiting[begin : begin + batch]
-        vectors = encoder.encode([text for _, text in some])
-        ack = put_vectors(engine, name, encoder.id, encoder.version, [item_id for item_id, _ in some], vectors)
+        vectors, refused = encoder.encode([text for _, text in some])
         report.read += len(some)
+        for refusal in refused:
+            report.refuse(f"item {some[refusal.index][0]}", refusal)
+        bad = {refusal.index for refusal in refused}
+        kept = [k for k in range(len(some)) if k not in bad]
+        if not kept:
+            continue
+        ids = [some[k][0] for k in kept]
+        ack = put_vectors(engine, name, encoder.id, encoder.version, ids, vectors[kept])
         report.accepted += ack.accepted
         for refusal in ack.rejected:
-            report.refuse(f"item {some[refusal.index][0]}", refusal)
+            report.refuse(f"item {ids[refusal.index]}", refusal)
         progress(report.read, len(waiting))
     return report
-
-
-def text_of(item: Item) -> str:
-    """What a record says in words, for an encoder of texts."""
-    categories = " > ".join(item.categories[0]) if item.categories else None
-    said = (item.title, item.brand, categories, ", ".join(item.tags) or None, item.description)
-    return ". ".join(part.strip() for part in said if part and part.strip())

@@ -27,7 +27,8 @@ import msgspec
 import numpy as np
 
 from endcap.errors import ConfigError, EndcapError, InvalidInput
-from endcap.types import F4
+from endcap.protocols import Modality
+from endcap.types import F4, Refusal
 
 CONNECT_S, ANSWER_S = 10.0, 60.0
 TRIES = 5
@@ -115,7 +116,7 @@ def check_address(host: str, address: str, secure: bool, allow_private: bool) ->
 class EmbeddingClient:
     """Turns texts into unit vectors by a service. ``id`` and ``version`` are stored with every vector."""
 
-    modality = "text"
+    modality: Modality = "text"
 
     def __init__(
         self, url: str, model: str, *, version: str = "1", key: str | None = None, allow_private: bool = False,
@@ -129,8 +130,8 @@ class EmbeddingClient:
         self._connect_s, self._answer_s, self._tries, self._most = connect_s, answer_s, tries, most_bytes
         self._pause = pause
 
-    def encode(self, batch: Sequence[bytes]) -> F4:
-        """float32 [n, dim], rows of unit norm, of texts in UTF-8. ``EmbeddingFailed`` when it did not work out."""
+    def encode(self, batch: Sequence[bytes]) -> tuple[F4, list[Refusal]]:
+        """Vectors float32 [n, dim] of UTF-8 texts, none refused. ``EmbeddingFailed`` when it did not work out."""
         texts = [text.decode("utf-8", "replace")[:MOST_CHARS] for text in batch]
         if not texts or not all(text.strip() for text in texts):
             raise InvalidInput("a text is empty; expected some words in each")
@@ -138,7 +139,7 @@ class EmbeddingClient:
         wait = PAUSE_S
         for tried in range(1, self._tries + 1):
             try:
-                return self._vectors(self._ask(body), len(texts))
+                return self._vectors(self._ask(body), len(texts)), []
             except _TryAgain as wrong:
                 if tried == self._tries:
                     raise EmbeddingFailed(f"{self._place.host}: {wrong}; gave up after {tried} tries") from None

@@ -64,9 +64,12 @@ class Encoded(NamedTuple):
 
 
 def text_of(item: Item) -> bytes | None:
-    """Title and description, a line each; None for a record without either."""
-    text = "\n".join(filter(None, (item.title, item.description)))
-    return text.encode("utf-8", "replace") if text.strip() else None
+    """What a record says in words: its title on the first line, then brand, category, tags and description."""
+    categories = " > ".join(item.categories[0]) if item.categories else None
+    about = (item.brand, categories, ", ".join(item.tags), item.description)
+    rest = ". ".join(part.strip() for part in about if part and part.strip())
+    text = f"{' '.join((item.title or '').split())}\n{rest}".strip()
+    return text.encode("utf-8", "replace") or None
 
 
 def vectors_of(
