@@ -207,11 +207,12 @@ class FeedbackConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A named surface and how its list is made.
 
-    Deep models are sources too: two_tower youtube gru4rec nextitnet sasrec.
+    Where people follow each other: friends kindred. Deep models: two_tower youtube gru4rec nextitnet sasrec.
     """
 
     sources: list[str]  # of: history covisit bought_together session_knn user_knn factors content popular trending
     n: int = 12  # items when the query does not say
+    shows: Literal["", "items", "people", "groups"] = ""  # only these; empty = whatever the sources propose
     filter: dict[str, Any] | None = None  # only items that it keeps, besides the query's own filter
     seen: Literal["keep", "drop"] = "keep"  # drop: never show what this shopper already touched
     diversity: float = 0.25  # MMR: 0 = by score alone, 1 = as different as possible

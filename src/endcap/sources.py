@@ -12,6 +12,7 @@ from endcap.models.content import ContentModel, ContentSource, unfitted
 from endcap.models.factors import Factors, FactorsSource
 from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
+from endcap.models.kindred import KindredSource
 from endcap.models.network import MODELS, Network, NetworkSource
 from endcap.models.popular import PopularSource, TrendingSource
 from endcap.models.two_tower import TwoTowerSource
@@ -29,6 +30,8 @@ SOURCES = (
     "factors",
     "content",
     "trending",
+    "friends",
+    "kindred",
     *MODELS,
 )
 TRAINED = ("factors", "content", *MODELS)
@@ -57,6 +60,8 @@ class Sources:
             "factors": self.factors,
             "content": self.content,
             "trending": TrendingSource(state.counters.tops, state.met),
+            "friends": state.friends,
+            "kindred": KindredSource(state.neighbours, state.persons),
             **self.networks,
         }
 

@@ -48,6 +48,8 @@ DEFAULT_TERMS: Mapping[str, Term] = {
     "src:content": Term(0.35, 0.5),
     "src:popular": Term(0.25, 0.3),
     "src:trending": Term(0.10, 0.3),
+    "src:friends": Term(0.90, 1.0),
+    "src:kindred": Term(0.30, 0.05),
     # deep models: 1 = the model's best
     "src:gru4rec": Term(0.60, 0.3),
     "src:nextitnet": Term(0.60, 0.3),

@@ -42,6 +42,8 @@ ROWS = 512  # most rows of one INSERT; 6 parameters each, well below SQLite's li
 COLUMNS = 6
 SEARCHED = 200_000  # events behind a slate among which those that name it are looked for: a fraction of a second
 ROW = "(?,?,?,?,?,?)"
+ABOUT = """DELETE FROM events WHERE json_extract(payload, '$.item_id') = :item
+    OR EXISTS (SELECT 1 FROM json_each(payload, '$.items') WHERE value = :item)"""
 INSERT = "INSERT INTO events (offset, event_id, user_id, anon_id, crc, payload) VALUES "
 THEIRS = "user_id = ?1 OR (user_id IS NULL AND anon_id IN (SELECT value FROM json_each(?2)))"
 
@@ -278,8 +280,8 @@ class SqliteLog:
         anons = self._encode(list(anon_ids)).decode()
         return [entry.event for entry in self._stored(f"{THEIRS} ORDER BY offset", (user_id, anons))]
 
-    def erase_user(self, user_id: str | None, anon_ids: Sequence[str] = ()) -> int:
-        """Delete every event of a person, overwrite the space, empty the write-ahead log. Gives the number deleted.
+    def erase_user(self, user_id: str | None, anon_ids: Sequence[str] = (), item_id: str = "") -> int:
+        """Delete every event of a person, and what others did to ``item_id``, which stands for them; overwrite the space, empty the write-ahead log. Gives the number deleted.
 
         Quarantined records that name the person go too. Offsets are never given out again.
         """
@@ -287,6 +289,7 @@ class SqliteLog:
             to = self._writable()
             try:
                 removed = self._erase(to, user_id, anon_ids)
+                removed += self._erase_item(to, item_id) if item_id else 0
                 busy = to.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             except sqlite3.Error as broken:
                 raise self._failed(broken) from broken
@@ -311,6 +314,16 @@ class SqliteLog:
             with contextlib.suppress(sqlite3.Error):
                 to.execute("ROLLBACK")
             raise
+        return int(removed)
+
+    def _erase_item(self, to: sqlite3.Connection, item_id: str) -> int:
+        """Reads the whole log. A slate that showed the item goes as a whole."""
+        to.execute("BEGIN IMMEDIATE")
+        removed = to.execute(ABOUT, {"item": item_id}).rowcount
+        to.execute("INSERT OR REPLACE INTO meta VALUES ('last_offset', ?)", (self._last,))
+        to.execute("INSERT OR REPLACE INTO meta VALUES ('erased', ?)", (self._erased() + removed,))
+        quarantine.forget(to, [item_id])
+        to.execute("COMMIT")
         return int(removed)
 
     def secret(self) -> bytes:
