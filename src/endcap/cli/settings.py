@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+import typer
 
 from endcap.cli.output import AsJson, ConfigFile, print_json
 from endcap.config import flatten, load_config
 
 
-def config(config: ConfigFile = None, as_json: AsJson = False) -> None:
+def config(
+    config: ConfigFile = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="shop, news or social.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show every setting, its value and the source of the value."""
-    effective, sources = load_config(config)
+    effective, sources = load_config(config, preset=preset)
     values = flatten(msgspec.to_builtins(effective))
     if as_json:
         print_json({name: {"value": value, "source": sources.get(name, "default")} for name, value in values.items()})
