@@ -47,7 +47,7 @@ DATA = Path(os.environ.get("ENDCAP_DATA", ROOT.parent / "shared" / "data")) / "l
 TOP, HIDDEN, TAGS = 20, 0.2, 12
 START_MS = 1_300_000_000_000
 MINUTE_MS = 60_000
-COLUMNS = ("src:friends", "src:kindred", "src:content", "src:popular", "cos_content_user")
+COLUMNS = ("src:friends", "src:kindred", "src:popular", "cos_content_user")
 DRAWS = 2_000
 
 Edge = tuple[str, str]
@@ -176,8 +176,7 @@ def preset(weights: dict[str, float] | None) -> Config:
         name: msgspec.structs.replace(people, sources=[name], weights={**dict.fromkeys(DEFAULT_TERMS, 0.0), f"src:{name}": 1.0})
         for name in ("friends", "kindred")
     }  # fmt: skip
-    learning = msgspec.structs.replace(people, sources=list({*people.sources}))
-    placements: dict[str, PlacementConfig] = {"people": people, "learning": learning, **single}
+    placements: dict[str, PlacementConfig] = {"people": people, **single}
     return msgspec.structs.replace(config, placements=placements)
 
 

@@ -68,6 +68,7 @@ class CatalogueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The catalogue."""
 
     sell_unlisted: bool = True  # recommend items known only from events; False: only items the shop has sent
+    fresh_half_life_h: float = 168.0  # source fresh: hours after which an item's newness counts half
 
 
 class InterestConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -207,7 +208,7 @@ class FeedbackConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A named surface and how its list is made.
 
-    Where people follow each other: friends kindred. Deep models: two_tower youtube gru4rec nextitnet sasrec.
+    Newest first: fresh. Where people follow each other: friends kindred. Deep models: two_tower youtube gru4rec nextitnet sasrec.
     """
 
     sources: list[str]  # of: history covisit bought_together session_knn user_knn factors content popular trending

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from endcap.models.content import ContentModel, ContentSource, unfitted
 from endcap.models.factors import Factors, FactorsSource
+from endcap.models.fresh import FreshSource
 from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
 from endcap.models.kindred import KindredSource
@@ -32,6 +33,7 @@ SOURCES = (
     "trending",
     "friends",
     "kindred",
+    "fresh",
     *MODELS,
 )
 TRAINED = ("factors", "content", *MODELS)
@@ -62,6 +64,7 @@ class Sources:
             "trending": TrendingSource(state.counters.tops, state.met),
             "friends": state.friends,
             "kindred": KindredSource(state.neighbours, state.persons),
+            "fresh": FreshSource(state.catalogue, state.fresh_half_life_h),
             **self.networks,
         }
 

@@ -50,6 +50,7 @@ class State:
 
     def __init__(self, config: Config) -> None:
         self.offset = 0
+        self.fresh_half_life_h = config.catalogue.fresh_half_life_h
         self.users, self.items, self.regions = Ids(), Ids(), Ids()
         self.labels = Ids()  # of placements, arms and variants
         self.identity = Identity()

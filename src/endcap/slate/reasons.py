@@ -59,6 +59,7 @@ TERM_CODE: dict[str, str] = {
     "src:content": "similar_to",
     "src:friends": "friends_in_common",
     "src:kindred": "shoppers_like_you",
+    "src:fresh": "new",
     "src:history": "your_history",
     "src:popular": "trending",
     "src:trending": "trending",
