@@ -311,9 +311,9 @@ def load_config(
     base = preset_of(tree.get("preset", "shop"))
     for name in flatten(base):
         sources.setdefault(name, "preset")
-    placements = merged_placements(base.pop("placements", None), tree.pop("placements", {}))
     refuse_unknown(Config, tree, "")
-    tree = laid_over(base, tree) | {"placements": placements}
+    merged = merged_placements(base.pop("placements", None), tree.pop("placements", {}))
+    tree = {**laid_over(base, tree), "placements": merged}
     try:
         return msgspec.convert(tree, Config), sources
     except msgspec.ValidationError as wrong:
@@ -338,6 +338,8 @@ def laid_over(base: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any
 def merged_placements(preset: dict[str, Any] | None, given: Any) -> Any:
     """Placements from a file add to the preset's, field by field."""
     merged: dict[str, Any] = msgspec.to_builtins(shop_placements()) if preset is None else preset
+    if not (isinstance(given, Mapping) and all(isinstance(fields, Mapping) for fields in given.values())):
+        return given  # the conversion says what is wrong with it
     for name, fields in given.items():
         merged[name] = {**merged.get(name, {"sources": ["covisit", "session_knn", "popular"]}), **fields}
     return merged
