@@ -7,12 +7,12 @@ history, no time of any event, published_at by the day. So nothing here can say 
 what age, sessions or read time are worth, or how often a reader comes back: the preset's half-lives are judgement.
 What can be measured is whether anything known of a reader ranks the clicked articles of a list above the others.
 
-Protocol: impressions with at least one click and one other article. Readers are halved by lot, five times: the clicks of
-one half are events of the log, the lists of the other half are ranked; each of these readers' own history is theirs.
+Protocol: impressions with at least one click and one other article. Readers are halved by lot, five times: the clicks
+of one half are events of the log, the lists of the other half are ranked; each of these keeps their own history.
 
 * random; the order in which the list was shown
-* the engine: ``content`` alone (likeness to the history), the clicks of the others (``pop_``: week's views), the preset's
-  placement ``article`` as shipped; all asked at the moment after the newest article
+* the engine: likeness to the history alone (``cos_content_user``), the clicks of the others alone (``trend_day``), and
+  the preset's placement ``article`` as shipped; all asked a day after the newest article
 
 Intervals: 95 %, bootstrap over readers.
 """

@@ -10,9 +10,10 @@ over users. The set has no times for friendships, so nothing here tells how quic
 * exact, in scipy over the whole graph: common neighbours; Adamic-Adar; user-user kNN: cosine of the artists' plays (log
   of the count, times the artist's rarity). They are the bar.
 * the engine: the product itself. Friendships are two ``follow`` events, plays are ``consume``, each person is an item
-  with the tags of what they listen to. ``friends`` and ``kindred`` alone, then the placement ``people`` with the
-  preset's weights, and with weights learned from this seed's visible friendships: a fifth of them is hidden once more,
-  and a logistic regression learns which of the candidates were friends. The hidden test friendships are read by no one.
+  with the tags of what they listen to. ``friends`` and ``kindred`` alone (the latter sees common follows as well as
+  common artists), then the placement ``people`` with the preset's weights (rounded from the first seed's), and with
+  weights learned from this seed's visible friendships: a fifth of them is hidden once more, and a logistic regression
+  learns which of the candidates were friends. It never reads the friendships hidden for the test.
 
 Intervals: 95 %, bootstrap over users for each model's mean; for the difference to the best exact single the same users
 are drawn for both. Users of all seeds are drawn together by user, since one user's seeds are no independent draws.
@@ -172,8 +173,9 @@ def preset(weights: dict[str, float] | None) -> Config:
     people = config.placements["people"]
     if weights is not None:
         people = msgspec.structs.replace(people, weights=weights)
+    nothing = dict.fromkeys(DEFAULT_TERMS, 0.0)
     single = {
-        name: msgspec.structs.replace(people, sources=[name], weights={**dict.fromkeys(DEFAULT_TERMS, 0.0), f"src:{name}": 1.0})
+        name: msgspec.structs.replace(people, sources=[name], weights={**nothing, f"src:{name}": 1.0})
         for name in ("friends", "kindred")
     }  # fmt: skip
     placements: dict[str, PlacementConfig] = {"people": people, **single}
@@ -272,7 +274,11 @@ def main() -> None:
 
     means = {name: float(np.mean(list(values.values()))) for name, values in found.items()}
     best = max((name for name in means if "exact" in name), key=means.__getitem__)
-    report: dict[str, Any] = {"users": len({user for user, _ in found[best]}), "seeds": asked.seeds, "best_single": best}
+    report: dict[str, Any] = {
+        "users": len({user for user, _ in found[best]}),
+        "seeds": asked.seeds,
+        "best_single": best,
+    }
     report["models"] = {
         name: {"recall_at_20": round(means[name], 4), "interval": interval(grouped(values), rng)}
         for name, values in found.items()

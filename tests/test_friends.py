@@ -226,9 +226,7 @@ def test_a_wall_holds_on_every_placement_in_both_directions(events: list[Event],
                 assert f"user:{blocker}" not in shown(engine, blocked, **asked)
         for user in (blocker, blocked):
             if engine.state.users.get("u" + user) >= 0:
-                assert {blocker, blocked}.isdisjoint(
-                    one.user_id for one in engine.recommender.similar_users(user, 50)
-                )
+                assert {blocker, blocked}.isdisjoint(one.user_id for one in engine.recommender.similar_users(user, 50))
         engine.close()
 
 
@@ -324,7 +322,7 @@ def test_people_with_the_same_taste_are_proposed_by_similarity(engine: Engine) -
     got = scores(engine, "me", "kindred")
     expected = engine.recommender.similar_users("me", 10)
     assert {f"user:{one.user_id}": one.similarity for one in expected} == pytest.approx(got)
-    assert list(got)[0] == max(got, key=got.__getitem__) or got["user:twin"] > got["user:half"]
+    assert got["user:twin"] > got["user:half"]
     assert "user:far" not in got
 
 

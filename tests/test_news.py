@@ -12,8 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from endcap.batches import EventBatch, Outcomes
 from endcap.config import Config, LogConfig, Rule, load_config
 from endcap.engine import Engine
+from endcap.feedback.attribution import OpenSlates
 from endcap.feedback.impressions import impression_of
 from endcap.models.fresh import PUBLISHER, READ, TOPIC
 from endcap.runtime import Runtime, VirtualClock
@@ -45,7 +47,7 @@ def read(engine: Engine, user: str, *items: str, at: int = NOW - HOUR, value: fl
     engine.replay(
         [
             Interaction(
-                type="view" if value is None else "consume", event_id=f"{user}{item}{k}{at}{engine.offset}", value=value,
+                type="view" if value is None else "consume", event_id=f"{user}{item}{k}{engine.offset}", value=value,
                 ts=at + 60_000 * k, received_at=at + 60_000 * k, user_id=user, item_id=item,
             )
             for k, item in enumerate(items)
@@ -72,9 +74,11 @@ def names(slate: Slate) -> list[str]:
     return [one.item_id for one in slate.items]
 
 
-def fresh_scores(engine: Engine, *, before: tuple[str, ...] = (), user: str = "reader", n: int = 50) -> dict[str, float]:
+def fresh_scores(
+    engine: Engine, *, before: tuple[str, ...] = (), user: str = "reader", n: int = 50
+) -> dict[str, float]:
     reader = engine.recommender
-    ask = reader.understand(Query(user_id=user, placement="latest"), NOW)
+    ask = reader.understand(Query(user_id="reader", placement="latest"), NOW)
     into = reader.candidates
     into.begin(len(engine.state.items))
     for name in before:
@@ -164,7 +168,11 @@ def test_yesterdays_favourite_makes_room_for_this_hours_news(engine: Engine) -> 
 
 
 def test_a_slate_holds_few_articles_of_one_topic_where_there_are_others(engine: Engine) -> None:
-    put(engine, *(article(f"a{k}", 0.1, "war") for k in range(30)), *(article(f"b{k}", 3, f"t{k % 4}") for k in range(20)))
+    put(
+        engine,
+        *(article(f"a{k}", 0.1, "war") for k in range(30)),
+        *(article(f"b{k}", 3, f"t{k % 4}") for k in range(20)),
+    )
     shown = names(asked(engine, "home", n=9))
     assert len(shown) == 9
     assert sum(name.startswith("a") for name in shown) <= CONFIG.placements["home"].category_cap
@@ -184,9 +192,7 @@ def test_nothing_is_shown_before_its_time_or_after_it_on_any_rung(
 ) -> None:
     """Sources, pins, the popular and the static list, the last resort: all are checked at the query's own time."""
     ids = [f"a{k}" for k in range(len(spans))]
-    config = msgspec.structs.replace(
-        CONFIG, static_items=ids, rules=[Rule(name="pinned", action="pin", items=ids[:2]),]
-    )  # fmt: skip
+    config = msgspec.structs.replace(CONFIG, static_items=ids, rules=[Rule(name="pinned", action="pin", items=ids[:2])])
     engine, t = made(config), NOW + int(shift_h * HOUR)
 
     def at(h: float | None) -> int | None:
@@ -215,20 +221,20 @@ def test_nothing_is_shown_before_its_time_or_after_it_on_any_rung(
     engine.close()
 
 
-def test_read_time_pays_by_the_share_that_was_read(engine: Engine) -> None:
+def test_read_time_pays_by_the_share_that_was_read(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """One article of a slate is read to the end, one is left at once: what attribution credits says so."""
     put(engine, article("long", 1, "a"), article("short", 1, "b"))
     slate = engine.recommend(Query(user_id="r", placement="home", ts=NOW, n=2), "logged")
     engine.replay([impression_of(Query(user_id="r", placement="home", ts=NOW), slate)])
     credited: list[float] = []
-    fold = engine.state.slates.fold
+    fold = OpenSlates.fold
 
-    def spied(batch: Any) -> Any:
-        outcomes = fold(batch)
+    def watched(slates: OpenSlates, batch: EventBatch) -> Outcomes | None:
+        outcomes = fold(slates, batch)
         credited.extend(outcomes.reward[outcomes.place >= 0].tolist() if outcomes is not None else [])
         return outcomes
 
-    engine.state.slates.fold = spied  # type: ignore[method-assign]
+    monkeypatch.setattr(OpenSlates, "fold", watched)
     for item, share in (("long", 1.0), ("short", 0.05)):
         engine.replay(
             [

@@ -50,7 +50,8 @@ def test_the_switch_outweighs_the_file(tmp_path: Path) -> None:
 def test_a_file_and_the_environment_lie_over_the_preset_value_by_value(tmp_path: Path) -> None:
     file = written(
         tmp_path,
-        'preset = "social"\n[user_knn]\nseeds = 32\n[placements.people]\nn = 5\n[placements.mine]\nsources = ["friends"]\n',
+        'preset = "social"\n[user_knn]\nseeds = 32\n'
+        '[placements.people]\nn = 5\n[placements.mine]\nsources = ["friends"]\n',
     )
     config, sources = load_config(file, {"ENDCAP_USER_KNN__POSTING": "256"})
     plain = load_config(preset="social", environ={})[0]

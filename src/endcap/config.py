@@ -208,7 +208,8 @@ class FeedbackConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A named surface and how its list is made.
 
-    Newest first: fresh. Where people follow each other: friends kindred. Deep models: two_tower youtube gru4rec nextitnet sasrec.
+    Newest first: fresh. Where people follow each other: friends kindred. Deep models: two_tower
+    youtube gru4rec nextitnet sasrec.
     """
 
     sources: list[str]  # of: history covisit bought_together session_knn user_knn factors content popular trending

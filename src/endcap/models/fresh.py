@@ -1,7 +1,7 @@
 """Fresh: the newest items of the catalogue, so that what nobody has touched yet is proposed by what it is.
 
-Idea: news loses its worth by the hour, and an article is worth most before anybody could have clicked it. So age and the
-reader's taste in topics and publishers say what to show, and no event about the item is needed:
+Idea: news loses its worth by the hour, and an article is worth most before anybody could have clicked it. So age and
+the reader's taste in topics and publishers say what to show, and no event about the item is needed:
 
     score(i) = 2^(-(t - published) / half_life) x (1 + TOPIC x topic taste + PUBLISHER x publisher taste) / the most
 

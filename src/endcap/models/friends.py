@@ -128,7 +128,7 @@ def fold_ties(begin: int, users: I4, items: I4, deeds: U1, out: Ties, into: Ties
             kind = FOLLOW if deeds[e] == LOOSENS else WALL
             untie(user, item, kind, out)
             untie(item, user, kind, into)
-    return users.shape[0]
+    return len(users)
 
 
 # ---------------------------------------------------------------- read

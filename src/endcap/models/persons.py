@@ -1,12 +1,12 @@
 """Persons: which items are people or groups, and whom they stand for.
 
-Idea: a network recommends people as a shop recommends goods, so a person is an item too. The item's id is the user's id
-behind ``user:``, a group's is whatever the product calls it behind ``group:``. To follow, hide or look at somebody is an
-event with that item; a catalogue record of that item gives a name, tags and the switch ``hidden``. Somebody can be
-suggested once anybody followed them or the catalogue knows them.
+Idea: a network recommends people as a shop recommends goods, so a person is an item too. The item's id is the user's
+id behind ``user:``, a group's is whatever the product calls it behind ``group:``. To follow, hide or look at somebody
+is an event with that item; a catalogue record of that item gives a name, tags and the switch ``hidden``. Somebody can
+be suggested once anybody followed them or the catalogue knows them.
 
-Layout: by dense item ``person``, ``group``, ``thing`` uint8 and ``user_of`` int32; by dense user ``item_of`` int32; -1 =
-none. All of it follows from the two dictionaries of names, so it is a cache and no state.
+Layout: by dense item ``person``, ``group``, ``thing`` uint8 and ``user_of`` int32; by dense user ``item_of`` int32;
+-1 = none. All of it follows from the two dictionaries of names, so it is a cache and no state.
 
 Cost: 0.3 us per new name, once; 9 bytes an item and a user, where the product has ties between people at all.
 """

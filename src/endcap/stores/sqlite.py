@@ -281,9 +281,10 @@ class SqliteLog:
         return [entry.event for entry in self._stored(f"{THEIRS} ORDER BY offset", (user_id, anons))]
 
     def erase_user(self, user_id: str | None, anon_ids: Sequence[str] = (), item_id: str = "") -> int:
-        """Delete every event of a person, and what others did to ``item_id``, which stands for them; overwrite the space, empty the write-ahead log. Gives the number deleted.
+        """Delete every event of a person, overwrite the space, empty the write-ahead log. Gives the number deleted.
 
-        Quarantined records that name the person go too. Offsets are never given out again.
+        ``item_id``: an item that stands for the person; what others did to it, and slates that showed it, go too, as do
+        quarantined records that name the person. Offsets are never given out again.
         """
         with self._write, self._read:
             to = self._writable()
