@@ -35,7 +35,7 @@ from endcap.blocks import Blocks, give, grown, take
 from endcap.candidates import Candidates, add
 from endcap.models.persons import Persons
 from endcap.topn import LIMIT, N_SIZES, RowMap, best, key_id, key_score
-from endcap.types import ACTION_CODE, ACTIONS, F4, I4, I8, U1, Arrays, Interest
+from endcap.types import ACTION_CODE, ACTIONS, F4, I1, I4, I8, U1, Arrays, Interest
 
 MOST = 16_384  # ties of one list, a power of two
 NEAR, FAR = 128, 128  # newest ties read of one's own lists, and of a neighbour's
@@ -113,6 +113,15 @@ def untie(owner: int, other: int, kind: int, ties: Ties) -> None:
             ties.ids[base + n - 1], ties.kinds[base + n - 1] = 0, GONE
             ties.length[owner] = n - 1
             return
+
+
+@njit(cache=True, nogil=True)
+def any_deed(actions: I1, deeds: U1) -> bool:
+    """Whether any of the actions does something to ties: in a shop hardly one does."""
+    for e in range(actions.shape[0]):
+        if deeds[actions[e]] != NOTHING:
+            return True
+    return False
 
 
 @njit(cache=True, nogil=True)
@@ -289,10 +298,9 @@ class Friends:
 
     def fold(self, batch: EventBatch) -> None:
         """Learn the ties among cleaned events."""
-        deeds = DEEDS[batch.action]
-        rows = np.flatnonzero(deeds)
-        if rows.shape[0]:
-            kept = [row for row in rows.tolist() if self._counts(batch, row, int(deeds[row]))]
+        if any_deed(batch.action, DEEDS):
+            deeds = DEEDS[batch.action]
+            kept = [row for row in np.flatnonzero(deeds).tolist() if self._counts(batch, row, int(deeds[row]))]
             self._apply(batch.user[kept], batch.item[kept], deeds[kept])
         if not self.is_empty():
             self.persons.catch_up()
