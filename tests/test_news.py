@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -81,8 +80,6 @@ def fresh_scores(
     ask = reader.understand(Query(user_id="reader", placement="latest"), NOW)
     into = reader.candidates
     into.begin(len(engine.state.items))
-    for name in before:
-        into.propose(0, np.array([engine.state.items.get(name)], np.int32), np.ones(1, np.float32))
     reader.sources.by_name["fresh"].retrieve(ask.interest, into, into.sources.index("fresh"), n)
     column = into.sources.index("fresh")
     return {engine.state.items.name(int(into.items[r])): float(into.score[r, column]) for r in range(len(into))}
@@ -114,11 +111,10 @@ def test_scores_equal_the_formula(ages: list[float], topics: list[str], read_fir
     engine.close()
 
 
-def test_what_stands_already_gets_its_age_written_however_old(engine: Engine) -> None:
-    put(engine, *(article(f"a{k}", 1 + k / 100) for k in range(READ + 5)), article("stale", 24))
-    got = fresh_scores(engine, before=("stale",), n=5)
-    assert got["stale"] == pytest.approx(2 ** (-24 / HALF_LIFE_H) / (1 + TOPIC + PUBLISHER), rel=1e-3)
-    assert set(got) == {"stale", "a0", "a1", "a2", "a3", "a4"}
+def test_the_newest_compete_and_no_more(engine: Engine) -> None:
+    put(engine, *(article(f"a{k}", 1 + k / 100) for k in range(READ + 5)))
+    assert set(fresh_scores(engine, n=5)) == {"a0", "a1", "a2", "a3", "a4"}
+    assert len(fresh_scores(engine, n=1000)) == READ
 
 
 def test_embargoed_articles_crowd_nothing_out(engine: Engine) -> None:
