@@ -79,6 +79,7 @@ class CatalogueConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The catalogue."""
 
     sell_unlisted: bool = True  # recommend items known only from events; False: only items the shop has sent
+    fresh_half_life_h: float = 168.0  # source fresh: hours after which an item's newness counts half
 
 
 class InterestConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -232,11 +233,13 @@ class FeedbackConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A named surface and how its list is made.
 
-    Deep models are sources too: two_tower youtube gru4rec nextitnet sasrec.
+    Newest first: fresh. Where people follow each other: friends kindred. Deep models: two_tower
+    youtube gru4rec nextitnet sasrec.
     """
 
     sources: list[str]  # of: history covisit bought_together session_knn user_knn factors content popular trending
     n: int = 12  # items when the query does not say
+    shows: Literal["", "items", "people", "groups"] = ""  # only these; empty = whatever the sources propose
     filter: dict[str, Any] | None = None  # only items that it keeps, besides the query's own filter
     seen: Literal["keep", "drop"] = "keep"  # drop: never show what this shopper already touched
     diversity: float = 0.25  # MMR: 0 = by score alone, 1 = as different as possible
@@ -255,6 +258,7 @@ class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     )  # name -> settings of this table that differ; which arm serves is learned from rewards, by context
 
 
+PRESETS = ("shop", "news", "social")
 DEEP = ("two_tower", "youtube", "gru4rec", "nextitnet", "sasrec")  # silent until one was trained and helped
 
 
@@ -282,6 +286,7 @@ def shop_placements() -> dict[str, PlacementConfig]:
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set."""
 
+    preset: str = "shop"  # shop, news or social: the defaults that a file is laid over
     server: ServerConfig = field(default_factory=ServerConfig)
     log: LogConfig = field(default_factory=LogConfig)
     intake: IntakeConfig = field(default_factory=IntakeConfig)
@@ -302,11 +307,13 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     static_items: list[str] = field(default_factory=list)  # the last resort: shown when nothing else is known
 
 
-def load_config(path: Path | None = None, environ: Mapping[str, str] | None = None) -> tuple[Config, dict[str, str]]:
+def load_config(
+    path: Path | None = None, environ: Mapping[str, str] | None = None, preset: str | None = None
+) -> tuple[Config, dict[str, str]]:
     """The effective config and the source of every value that differs from its default.
 
     ``path`` None looks for ``endcap.toml`` in the working directory; a file ``*.json`` holds a whole ``Config``, as a
-    server hands it to a training. Errors name the file, the key and the remedy.
+    server hands it to a training. ``preset`` outweighs the file's own. Errors name the file, the key and the remedy.
     """
     file = path or Path("endcap.toml")
     tree: dict[str, Any] = {}
@@ -327,18 +334,40 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
         section, _, key = variable[len("ENDCAP_") :].lower().partition("__")
         tree.setdefault(section, {})[key] = parse_scalar(text)
         sources[f"{section}.{key}"] = variable
-    if "placements" in tree:
-        tree["placements"] = merged_placements(tree["placements"])
+    if preset is not None:
+        tree["preset"], sources["preset"] = preset, "--preset"
+    base = preset_of(tree.get("preset", "shop"))
+    for name in flatten(base):
+        sources.setdefault(name, "preset")
     refuse_unknown(Config, tree, "")
+    merged = merged_placements(base.pop("placements", None), tree.pop("placements", {}))
+    tree = {**laid_over(base, tree), "placements": merged}
     try:
         return msgspec.convert(tree, Config), sources
     except msgspec.ValidationError as wrong:
         raise ConfigError(f"{file}: {wrong}; see docs/configuration.md for types and units") from wrong
 
 
-def merged_placements(given: dict[str, Any]) -> dict[str, Any]:
+def preset_of(name: Any) -> dict[str, Any]:
+    """The settings of a preset that differ from the defaults. ``ConfigError`` for an unknown one."""
+    if name not in PRESETS:
+        near = difflib.get_close_matches(str(name), PRESETS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(PRESETS)}"
+        raise ConfigError(f"no preset {str(name)[:80]!r}; {hint}")
+    return tomllib.loads((Path(__file__).parent / "presets" / f"{name}.toml").read_text("utf-8"))
+
+
+def laid_over(base: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A preset's sections with a file's values over them; lists and tables of numbers are replaced whole."""
+    sections = {name: {**base[name], **tree[name]} for name in base if isinstance(tree.get(name), Mapping)}
+    return {**base, **tree, **sections}
+
+
+def merged_placements(preset: dict[str, Any] | None, given: Any) -> Any:
     """Placements from a file add to the preset's, field by field."""
-    merged: dict[str, Any] = msgspec.to_builtins(shop_placements())
+    merged: dict[str, Any] = msgspec.to_builtins(shop_placements()) if preset is None else preset
+    if not (isinstance(given, Mapping) and all(isinstance(fields, Mapping) for fields in given.values())):
+        return given  # the conversion says what is wrong with it
     for name, fields in given.items():
         merged[name] = {**merged.get(name, {"sources": ["covisit", "session_knn", "popular"]}), **fields}
     return merged

@@ -398,7 +398,8 @@ class Engine:
             if anon_id:
                 anon_ids = [*anon_ids, anon_id]
             self.state.forget(user_id, anon_ids)
-        removed = self._sqlite().erase_user(user_id, anon_ids)
+        person_item = self.state.persons.item_id(user_id) if user_id else ""
+        removed = self._sqlite().erase_user(user_id, anon_ids, person_item)
         if self._snapshots:
             self._snapshots.clear()
         now = self.runtime.now()

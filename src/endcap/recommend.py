@@ -216,6 +216,10 @@ class Recommender:
         exclude = ask.context
         if query.exclude:
             exclude = exclude + [self.state.items.get(item_id) for item_id in query.exclude]
+        if placement.shows:
+            keep.append(self.state.persons.mask(placement.shows))
+        barred = self.state.friends.barred(self.state.user_of(query), known=placement.shows in ("people", "groups"))
+        exclude = [*exclude, *barred] if barred else exclude
         self.guard.begin(
             ask.t_ms, exclude=exclude, hidden=interest.hidden[: interest.n_hidden],
             touched=interest.seeds[: interest.n_seeds] if placement.seen == "drop" else None,
@@ -466,7 +470,9 @@ class Recommender:
         if dense < 0:
             raise NotFound(f"no user {user_id[:80]!r}: no record and no event so far")
         users, similarity, shared = self.state.neighbours.similar_users(dense, n)
-        named = ((self.state.users.name(u), s, k) for u, s, k in zip(users, similarity, shared, strict=True))
+        walls = {int(self.state.persons.user_of[item]) for item in self.state.friends.barred(dense)}
+        found = zip(users.tolist(), similarity, shared, strict=True)
+        named = ((self.state.users.name(u), s, k) for u, s, k in found if u not in walls)
         return [UserNeighbour(name[1:], float(s), int(k)) for name, s, k in named if name.startswith("u")]
 
 

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 
 from endcap.models.content import ContentModel, ContentSource, unfitted
 from endcap.models.factors import Factors, FactorsSource
+from endcap.models.fresh import FreshSource
 from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
+from endcap.models.kindred import KindredSource
 from endcap.models.network import MODELS, Network, NetworkSource
 from endcap.models.popular import PopularSource, TrendingSource
 from endcap.models.two_tower import TwoTowerSource
@@ -31,6 +33,9 @@ SOURCES = (
     "content",
     "trending",
     "item2vec",
+    "friends",
+    "kindred",
+    "fresh",
     *MODELS,
 )
 TRAINED = ("factors", "content", *MODELS)
@@ -60,6 +65,9 @@ class Sources:
             "content": self.content,
             "trending": TrendingSource(state.counters.tops, state.met),
             "item2vec": state.item2vec,
+            "friends": state.friends,
+            "kindred": KindredSource(state.neighbours, state.persons),
+            "fresh": FreshSource(state.catalogue, state.fresh_half_life_h),
             **self.networks,
         }
 

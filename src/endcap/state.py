@@ -29,7 +29,9 @@ from endcap.feedback.duels import Duels
 from endcap.feedback.positions import Positions
 from endcap.feedback.scoreboard import Scoreboard
 from endcap.models.bandit import Bandit
+from endcap.models.friends import Friends
 from endcap.models.item2vec import Item2vec
+from endcap.models.persons import Persons
 from endcap.models.session_knn import SessionKnn
 from endcap.models.user_knn import UserKnn
 from endcap.models.vector_sets import VectorSets
@@ -51,6 +53,7 @@ class State:
 
     def __init__(self, config: Config) -> None:
         self.offset = 0
+        self.fresh_half_life_h = config.catalogue.fresh_half_life_h
         self.users, self.items, self.regions = Ids(), Ids(), Ids()
         self.labels = Ids()  # of placements, arms and variants
         self.identity = Identity()
@@ -70,6 +73,8 @@ class State:
         self.sessions = SessionKnn(config.session_knn, self.met)
         self.neighbours = UserKnn(config.user_knn, self.histories, self.met)
         self.item2vec = Item2vec(self.met)
+        self.persons = Persons(self.users, self.items)
+        self.friends = Friends(self.persons, self.met)
         self.slates = OpenSlates(config.feedback)
         self.positions = Positions()
         self.calibration = Calibration()
@@ -95,6 +100,7 @@ class State:
             "sessions": self.sessions,
             "neighbours": self.neighbours,
             "item2vec": self.item2vec,
+            "friends": self.friends,
             "slates": self.slates,
             "positions": self.positions,
             "calibration": self.calibration,
@@ -131,6 +137,7 @@ class State:
         self.catalogue.seen(batch.item, batch.ts)
         trail = self.histories.fold(batch)
         self.exposure.fold(batch)
+        self.friends.fold(batch)
         return batch, trail
 
     def learn_shared(self, batch: EventBatch, trail: Trail) -> None:
@@ -186,6 +193,7 @@ class State:
             self.neighbours.merge(link.anon, link.user)  # before the ring moves: it says where to look
             self.histories.merge(link.anon, link.user)
             self.exposure.merge(link.anon, link.user)
+            self.friends.merge(link.anon, link.user)
             self.scoreboard.merge(link.anon, link.user)
             self.slates.merge(link.anon, link.user)
 
@@ -233,7 +241,11 @@ class State:
         for user in (self.users.get(key) for key in keys):
             if user >= 0:
                 self.histories.clear(user)
+                self.friends.forget(user)
                 self.people.put(user, None)
+        item = self.items.get(self.persons.item_id(user_id)) if user_id else -1
+        if item >= 0:
+            self.catalogue.put(item, None, 0)
 
     def _make_room(self) -> None:
         """Grow all parts together, seldom: a live event must not pay for forty comparisons."""

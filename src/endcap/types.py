@@ -42,7 +42,7 @@ Props = dict[str, Any]  # free-form JSON values that the shop sends along; size-
 ActionName = Literal[
     "impression", "view", "click", "cart_add", "cart_remove", "cart_view", "checkout_start", "purchase", "refund",
     "wishlist_add", "wishlist_remove", "rating", "like", "dislike", "hide", "share", "follow", "consume", "search",
-    "list_view", "home_view", "custom",
+    "list_view", "home_view", "custom", "unfollow",
 ]  # fmt: skip
 
 
@@ -71,6 +71,7 @@ class Action(StrEnum):
     LIST_VIEW = "list_view"
     HOME_VIEW = "home_view"
     CUSTOM = "custom"
+    UNFOLLOW = "unfollow"
 
 
 ACTIONS: tuple[str, ...] = tuple(a.value for a in Action)
@@ -79,20 +80,20 @@ ACTION_CODE: dict[str, int] = {name: code for code, name in enumerate(ACTIONS)}
 # Interest weight of one action ("tw" in the feature definitions). Negative = the shopper took interest back.
 # rating is scaled by its value on -1..1; hide and dislike also exclude the item from that user's slates.
 ACTION_WEIGHT: F4 = np.array(
-    [0, 1, 1, 6, -3, 0, 0, 3, -3, 3, -3, 3, 3, -6, -6, 2, 2, 2, 0, 0, 0, 0],
+    [0, 1, 1, 6, -3, 0, 0, 3, -3, 3, -3, 3, 3, -6, -6, 2, 2, 2, 0, 0, 0, 0, -3],
     dtype=np.float32,
 )
 
 # Counter group of one action: 0 seen, 1 wanted (cart and its kin), 2 bought, -1 not counted as popularity.
 SEEN, WANTED, BOUGHT, UNCOUNTED = 0, 1, 2, -1
 ACTION_GROUP: I1 = np.array(
-    [-1, 0, 0, 1, -1, -1, -1, 2, -1, 1, -1, 1, 1, -1, -1, 1, 1, 0, -1, -1, -1, -1],
+    [-1, 0, 0, 1, -1, -1, -1, 2, -1, 1, -1, 1, 1, -1, -1, 1, 1, 0, -1, -1, -1, -1, -1],
     dtype=np.int8,
 )
 
 # Actions that need an item.
 ITEM_ACTIONS = frozenset(ACTIONS) - {
-    "cart_view", "checkout_start", "search", "list_view", "home_view", "custom", "follow",
+    "cart_view", "checkout_start", "search", "list_view", "home_view", "custom", "follow", "unfollow",
 }  # fmt: skip
 
 DEVICES: tuple[str, ...] = ("other", "desktop", "mobile", "tablet", "app", "tv")

@@ -37,6 +37,12 @@ GROWS_WITH = {
     "covisit": "item",
     "item2vec": "item",
     "neighbours": "item",
+    "friends": "user",
+    "friends.into_start": "item",
+    "friends.into_length": "item",
+    "friends.into_cap": "item",
+    "friends.into_ids": "item",
+    "friends.into_kinds": "item",
     "regions": "fixed",
     "labels": "fixed",
     "slates": "fixed",  # rings that hold what is open, up to feedback.slates

@@ -60,13 +60,14 @@ def serve(
     host: Host = None,
     port: Port = None,
     config: ConfigFile = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="shop, news or social; outweighs the file's.")] = None,
     open_access: Annotated[bool, typer.Option("--open", help="No keys; on loopback only, for development.")] = False,
 ) -> None:
     """Serve HTTP until SIGTERM or Ctrl+C."""
     from endcap.engine import Engine
     from endcap.server.serving import prepare_keys, run
 
-    settings = with_address(load_config(config)[0], host, port)
+    settings = with_address(load_config(config, preset=preset)[0], host, port)
     if engine is not None:
         served = engine_named(engine)
         settings = with_address(served.config, host, port)

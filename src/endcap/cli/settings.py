@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+import typer
 
 from endcap.cli.output import AsJson, ConfigFile, print_json
 from endcap.config import flatten, load_config
@@ -12,9 +13,13 @@ from endcap.config import flatten, load_config
 HIDDEN = "(set)"  # a secret is not printed
 
 
-def config(config: ConfigFile = None, as_json: AsJson = False) -> None:
+def config(
+    config: ConfigFile = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="shop, news or social.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Show every setting, its value and the source of the value."""
-    effective, sources = load_config(config)
+    effective, sources = load_config(config, preset=preset)
     values = {
         name: HIDDEN if value and name.endswith("_secret") else value
         for name, value in flatten(msgspec.to_builtins(effective)).items()

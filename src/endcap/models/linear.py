@@ -49,6 +49,9 @@ DEFAULT_TERMS: Mapping[str, Term] = {
     "src:popular": Term(0.25, 0.3),
     "src:trending": Term(0.10, 0.3),
     "src:item2vec": Term(0.35, 0.3),
+    "src:friends": Term(0.90, 1.0),
+    "src:kindred": Term(0.30, 0.05),
+    "src:fresh": Term(0.50, 0.3),
     # deep models: 1 = the model's best
     "src:gru4rec": Term(0.60, 0.3),
     "src:nextitnet": Term(0.60, 0.3),

@@ -31,7 +31,7 @@ LEAST_SHARE = 0.08  # smaller parts are not worth a sentence
 CODES: tuple[str, ...] = (
     "viewed_together", "next_step", "bought_together", "session_like_yours", "shoppers_like_you", "your_history",
     "in_your_cart", "trending", "popular_here", "popular_at_this_hour", "popular_in_category", "favourite_category",
-    "favourite_brand", "new", "pinned", "promoted", "similar_to",
+    "favourite_brand", "new", "pinned", "promoted", "similar_to", "friends_in_common",
 )  # fmt: skip
 CODE: dict[str, int] = {name: code for code, name in enumerate(CODES)}
 YOUR_HISTORY, IN_YOUR_CART = CODE["your_history"], CODE["in_your_cart"]
@@ -58,6 +58,9 @@ TERM_CODE: dict[str, str] = {
     "src:user_knn": "shoppers_like_you",
     "src:factors": "shoppers_like_you",
     "src:content": "similar_to",
+    "src:friends": "friends_in_common",
+    "src:kindred": "shoppers_like_you",
+    "src:fresh": "new",
     "src:history": "your_history",
     "src:popular": "trending",
     "src:trending": "trending",
@@ -94,6 +97,7 @@ SENTENCES: dict[str, dict[str, str]] = {
         "pinned": "Chosen by the shop",
         "promoted": "Promoted by the shop",
         "similar_to": "Similar to {item}",
+        "friends_in_common": "Followed by people you follow",
     }
 }
 WITHOUT_NAME: dict[str, dict[str, str]] = {

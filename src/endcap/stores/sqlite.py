@@ -43,6 +43,8 @@ COLUMNS = 6
 SEARCHED = 200_000  # events behind a slate among which those that name it are looked for: a fraction of a second
 ROW = "(?,?,?,?,?,?)"
 ONE = "SELECT 1 FROM events WHERE event_id = ?"
+ABOUT = """DELETE FROM events WHERE json_extract(payload, '$.item_id') = :item
+    OR EXISTS (SELECT 1 FROM json_each(payload, '$.items') WHERE value = :item)"""
 INSERT = "INSERT INTO events (offset, event_id, user_id, anon_id, crc, payload) VALUES "
 
 
@@ -280,15 +282,17 @@ class SqliteLog:
         """Every event of a person, in order. An event with both ids belongs to its ``user_id``."""
         return [entry.event for entry in self._stored(f"{theirs(anon_ids)} ORDER BY offset", (user_id, *anon_ids))]
 
-    def erase_user(self, user_id: str | None, anon_ids: Sequence[str] = ()) -> int:
+    def erase_user(self, user_id: str | None, anon_ids: Sequence[str] = (), item_id: str = "") -> int:
         """Delete every event of a person, overwrite the space, empty the write-ahead log. Gives the number deleted.
 
-        Quarantined records that name the person go too. Offsets are never given out again.
+        ``item_id``: an item that stands for the person; what others did to it, and slates that showed it, go too, as do
+        quarantined records that name the person. Offsets are never given out again.
         """
         with self._write, self._read:
             to = self._writable()
             try:
                 removed = self._erase(to, user_id, anon_ids)
+                removed += self._erase_item(to, item_id) if item_id else 0
                 busy = to.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             except sqlite3.Error as broken:
                 raise self._failed(broken) from broken
@@ -312,6 +316,16 @@ class SqliteLog:
             with contextlib.suppress(sqlite3.Error):
                 to.execute("ROLLBACK")
             raise
+        return int(removed)
+
+    def _erase_item(self, to: sqlite3.Connection, item_id: str) -> int:
+        """Reads the whole log. A slate that showed the item goes as a whole."""
+        to.execute("BEGIN IMMEDIATE")
+        removed = to.execute(ABOUT, {"item": item_id}).rowcount
+        to.execute("INSERT OR REPLACE INTO meta VALUES ('last_offset', ?)", (self._last,))
+        to.execute("INSERT OR REPLACE INTO meta VALUES ('erased', ?)", (self._erased() + removed,))
+        quarantine.forget(to, [item_id])
+        to.execute("COMMIT")
         return int(removed)
 
     def secret(self) -> bytes:

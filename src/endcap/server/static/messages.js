@@ -78,6 +78,7 @@ const MESSAGES = {
     "why.pinned": "Picked by the shop",
     "why.promoted": "Promoted by the shop",
     "why.similar_to": "Similar to {item}",
+    "why.friends_in_common": "Followed by people you follow",
     "why.here.viewed_together": "Often looked at together",
     "why.here.next_step": "Often the next step",
     "why.here.bought_together": "Often bought together",
