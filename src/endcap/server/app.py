@@ -34,6 +34,7 @@ from endcap.server.wire import (
     Reply,
     Scope,
     Send,
+    Stream,
     error_reply,
     read_body,
     reply_for,
@@ -105,7 +106,7 @@ class App:
                 if path_id:
                     check_id("id", path_id)
                 body = await read_body(receive, headers, self._max_body) if route.reads_body else b""
-                call = Call(headers, scope["query_string"], key, body, path_id)
+                call = Call(headers, scope["query_string"], key, body, path_id, receive)
                 reply = await route.handler(self.service, call)
             except EndcapError as error:
                 reply = reply_for(error)
@@ -121,7 +122,7 @@ class App:
             await reply.send(send, self._cors(headers))
         finally:
             self.in_flight -= 1
-        seconds = perf_counter() - began
+        seconds = 0.0 if isinstance(reply, Stream) else perf_counter() - began  # a stream is long, not slow
         self.service.metrics.request(route.name, reply.status)
         if self.log.wants(reply.status, seconds):
             self.log.request(route.name, reply.status, seconds, fault)

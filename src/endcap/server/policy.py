@@ -53,6 +53,8 @@ POLICY: dict[str, frozenset[str]] = {
     "GET /v1/placements/{id}/feedback": _PEOPLE,
     "GET /v1/requests/{id}": _PEOPLE,
     "GET /v1/quarantine": _ADMIN,
+    "GET /v1/tail": _ADMIN,
+    "POST /v1/events/check": _ADMIN,
     "GET /metrics": frozenset({"metrics", "admin"}),
     "GET /livez": _ANYONE,
     "GET /readyz": _ANYONE,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from endcap.feedback.experiments import Experiment
-from endcap.server import catalogue, experiments, feedback, intake, operations, people, slates
+from endcap.server import catalogue, experiments, feedback, intake, operations, people, slates, tail
 from endcap.server.service import Service
 from endcap.server.wire import Call, Reply
 from endcap.story import PlacementFeedback, Story
@@ -102,6 +102,11 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/events", intake.events, "events",
         "Send behaviour events; the answer comes when they are on disk and folded",
         Ack, (list[Interaction], intake.EventsBody, Interaction), BULK, errors=(400, 413, 415, 429),
+    ),
+    Route(
+        "POST", "/v1/events/check", tail.check, "events", "What would come of these events; nothing is stored",
+        tail.Checked, (list[Interaction], intake.EventsBody, Interaction), "As for /v1/events; at most 100.",
+        parameters=(Parameter("browser", FLAG, "1 applies the limits of a browser key."),), errors=(400, 413, 415),
     ),
     Route(
         "POST", "/v1/recommend", slates.recommend, "slates", "Ask for a slate",
@@ -212,6 +217,14 @@ ROUTES: tuple[Route, ...] = (
             Parameter("n", _number(1, 1000), "Records wanted; 100 by default."),
             Parameter("before", _number(0, 2**53), "Continue a listing below this record id."),
         ),
+    ),
+    Route(
+        "GET", "/v1/tail", tail.tail, "operations", "Newest events and figures as server-sent events",
+        parameters=(
+            Parameter("after", _number(0, 2**53), "Begin behind this offset; else near the newest event."),
+            Parameter("seconds", _number(1, 300), "The stream ends after this time; 60 by default."),
+        ),
+        media_type="text/event-stream",
     ),
     Route("GET", "/metrics", operations.metrics, "operations", "Counters for Prometheus", media_type="text/plain"),
     Route("GET", "/livez", operations.live, "operations", "The process answers", operations.Health, errors=()),
