@@ -13,14 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from endcap.config import Config, Rule
 from endcap.demo import prepare
 from served import Served, serving
 from test_storefront import ARGUMENTS, AXE, CHROMIUM, IMAGES, playwright
 
 NEWEST = 6_000
 MOST_SCRIPT_BYTES = 60_000
+RULES = [
+    Rule(name="season", action="boost", filter={"brand": "Retrospot"}, starts_at="2020-01-01T00:00:00+00:00"),
+    Rule(name="over", action="pin", items=["85123A"], ends_at="2020-01-01T00:00:00+00:00", placements=["home"]),
+]
 
 pytestmark = [
     pytest.mark.browser,
@@ -32,7 +38,8 @@ pytestmark = [
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     directory = tmp_path_factory.mktemp("console")
     prepare(directory, newest=NEWEST).close()
-    with serving(directory, keys=True) as served:
+    config = msgspec.structs.replace(Config(), rules=RULES)
+    with serving(directory, keys=True, config=config) as served:
         served.client.headers.update(served.headers("admin"))
         yield served
 
@@ -204,6 +211,7 @@ def test_live_shows_events_as_they_arrive_and_what_was_refused(page: Any, shop: 
     card(page, "quarantine").get_by_role("button", name="Refresh").click()
     page.wait_for_selector("[data-card=quarantine] >> text=unknown_type")
     page.wait_for_function("document.querySelectorAll('.figure dd')[5].innerText.replace(/\\D/g, '') > 0")
+    page.evaluate("scrollTo(0, 0)")
     picture(page, "live")
     card(page, "rates").get_by_role("button", name="Show as table").click()
     assert card(page, "rates").locator("table tbody tr").count() >= 1
@@ -235,9 +243,101 @@ def test_the_debugger_tells_what_would_be_taken_and_stores_nothing(page: Any, sh
     assert len(shop.client.get("/v1/quarantine").json()["records"]) == refused
 
 
+def test_a_placement_shows_its_strategy_rules_and_a_list_with_its_score_trace(page: Any, shop: Served) -> None:
+    items = [item["item_id"] for item in shop.client.get("/v1/items", params={"n": 3}).json()["items"]]
+    shop.send(*[{"type": "view", "user_id": "preview-user", "item_id": item_id} for item_id in items])
+    before = shop.engine.offset
+    enter(page, "placements")
+    page.get_by_role("combobox", name="Placement").select_option("home")
+    page.wait_for_selector("[data-card=strategy] >> text=session_knn")
+    states = card(page, "rules").locator("tbody tr").all_inner_texts()
+    assert len(states) == 2
+    assert "active" in states[0]
+    assert "not active" in states[1]
+    preview = card(page, "preview")
+    preview.get_by_label("User id").fill("preview-user")
+    preview.get_by_role("button", name="Show").click()
+    page.wait_for_selector("[data-slate]")
+    shown = preview.locator("tbody tr").count()
+    slate = shop.client.post("/v1/recommend?shown=0", json={"user_id": "preview-user", "explain": True}).json()
+    assert shown == len(slate["items"]) > 0
+    first = preview.locator("tbody tr").first
+    assert slate["items"][0]["item_id"] in first.inner_text()
+    first.locator("summary").click()
+    assert first.locator("dl.facts dt").count() == sum(1 for term in slate["items"][0]["trace"].values() if term)
+    preview.get_by_label("Item id").fill("never-heard-of")
+    preview.get_by_role("button", name="Why not this item?").click()
+    page.wait_for_selector("[data-finding=unknown_item]")
+    preview.scroll_into_view_if_needed()
+    picture(page, "placements")
+    assert shop.engine.offset == before  # nothing of this was logged as shown
+
+
+# ---------------------------------------------------------------- text that others wrote
+
+VECTORS = (
+    "<script>{}</script>", "<img src=x onerror={}>", "<svg onload={}>", "\"><script>{}</script>", "'><img src=x onerror={}>",
+    "<iframe srcdoc='<script>parent.{}</script>'></iframe>", "<a href=javascript:{}>x</a>", "</title><script>{}</script>",
+    "</textarea><script>{}</script>", "<body onload={}>", "<details open ontoggle={}>", "<math><mi xlink:href=javascript:{}>",
+    "${{{}}}", "{{{{{}}}}}", "`${{{}}}`", "javascript:{}", "<input autofocus onfocus={}>", "<video><source onerror={}>",
+    "<style>@import 'javascript:{}'</style>", "<object data=javascript:{}>", "<embed src=javascript:{}>", "<!--><script>{}</script>-->",
+    "<marquee onstart={}>", "<base href=javascript:{}//>", "<form action=javascript:{}><button>x</button></form>",
+    "<template><script>{}</script></template>", "\\u003cscript\\u003e{}\\u003c/script\\u003e", "&lt;script&gt;{}&lt;/script&gt;",
+    "<scr<script>ipt>{}</script>", "%3Cscript%3E{}%3C/script%3E",
+)  # fmt: skip
+CALLS = ("alert(1)", "top.pwned=1", "document.body.dataset.pwned=1", "confirm(2)", "window['pwned']=1")
+PAYLOADS = [vector.format(call) for vector in VECTORS for call in CALLS]
+
+
+def test_150_payloads_stored_in_all_that_others_write_never_execute(browser: Any, shop: Served) -> None:
+    assert len(set(PAYLOADS)) == 150
+    items = [
+        {"item_id": f"x{k}", "title": text, "brand": text, "categories": [[text]], "attributes": {"note": text}}
+        for k, text in enumerate(PAYLOADS)
+    ]
+    assert shop.client.post("/v1/items", json=items).json()["accepted"] == 150
+    complaints: list[str] = []
+    page = opened(browser, shop, complaints)
+    signed_in(page, shop)
+
+    def untouched(address: str) -> None:
+        marks = page.evaluate("[window.pwned, document.body.dataset.pwned, document.querySelectorAll('main script').length]")
+        assert marks == [None, None, 0], address
+        assert page.locator("main img, main svg, main iframe, main object, main embed").count() == 0, address
+
+    for begin in range(0, 150, 50):
+        events = [
+            {
+                "type": "search", "anon_id": "<b>writer</b>", "query": text, "session_id": f"s{begin}",
+                "context": {"device": text, "region": text[:60]}, "props": {"user_agent": text},
+            }
+            for text in PAYLOADS[begin : begin + 50]
+        ]  # fmt: skip
+        shop.send(*events, *[{"type": text, "anon_id": "w"} for text in PAYLOADS[begin : begin + 50]])
+        enter(page, "live")
+        page.wait_for_function(
+            "texts => texts.every(text => document.querySelector('[data-card=tail]')?.innerText.includes(text))",
+            arg=[text for text in PAYLOADS[begin : begin + 50] if "  " not in text],
+        )
+        page.wait_for_selector("[data-card=quarantine] tbody tr")
+        untouched("/console/live")
+    enter(page, "placements", "/console/placements/product")
+    preview = card(page, "preview")
+    for begin in range(0, 150, 10):
+        preview.get_by_label("Items on the page").fill(", ".join(f"x{k}" for k in range(begin, begin + 10)))
+        preview.get_by_label("User id").fill(PAYLOADS[begin])
+        preview.get_by_role("button", name="Show").click()
+        page.wait_for_selector("[data-slate], [role=alert]")
+    untouched("/console/placements")
+    page.context.close()
+    assert complaints == []
+
+
 # ---------------------------------------------------------------- accessibility
 
-ADDRESSES = {"live": "/console/live"}
+ADDRESSES = {"live": "/console/live", "placements": "/console/placements/home"}
+
+LOADED = {"live": "[data-card=tail] tbody tr", "placements": "[data-card=strategy] .tag"}
 
 
 @pytest.mark.parametrize(
@@ -258,7 +358,7 @@ def test_no_page_violates_an_accessibility_rule(
     for name, address in ADDRESSES.items():
         enter(page, name, address)
         page.wait_for_load_state("load")
-        page.wait_for_timeout(300)  # for what the page loads; its absence would only make the test weaker
+        page.wait_for_selector(LOADED[name])
         assert violations(page) == [], address
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{address} scrolls sideways"
     page.context.close()

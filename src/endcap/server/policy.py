@@ -46,6 +46,7 @@ POLICY: dict[str, frozenset[str]] = {
     "GET /v1/users/{id}/similar": _PEOPLE,
     "POST /v1/why-not": _PEOPLE,
     "GET /v1/placements": frozenset({"server", "catalogue", "admin"}),
+    "GET /v1/rules": frozenset({"server", "catalogue", "admin"}),
     "GET /v1/experiments": _PEOPLE,
     "POST /v1/experiments": _ADMIN,
     "GET /v1/experiments/{id}": _PEOPLE,

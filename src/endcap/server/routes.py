@@ -185,6 +185,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/placements", operations.placements, "operations", "The configured surfaces", operations.Placements,
     ),
+    Route("GET", "/v1/rules", operations.rules, "operations", "The merchant's rules", operations.RuleList),
     Route(
         "GET", "/v1/experiments", experiments.listing, "experiments", "List experiments, ended ones too",
         experiments.ExperimentList,

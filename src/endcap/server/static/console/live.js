@@ -5,7 +5,6 @@ import { follow, get, send } from "./api.js";
 import { Chart } from "./chart.js";
 import { t } from "./messages.js";
 import { Card, clock, Figures, Json, moment, number, Problem, Table, Title, useLoaded } from "./parts.js";
-import { Link, to } from "./router.js";
 
 const SHOWN = 100; // events kept on the page
 const PULSES = 300; // seconds of the chart
@@ -16,12 +15,6 @@ const EXAMPLE = `{
   "item_id": "tea"
 }`;
 
-/** Who did it, as a link to their page where they have one. */
-function Who({ event }) {
-  if (event.user_id) return html`<${Link} to=${to("users", event.user_id)}>${event.user_id}</${Link}>`;
-  if (event.anon_id) return html`<${Link} to=${to("users", event.anon_id, { anon: "1" })}>${event.anon_id}</${Link}>`;
-  return "–";
-}
 
 /** The words of an event beyond who and when. */
 function what(event) {
@@ -67,7 +60,7 @@ export function Live() {
         [t("live.offset"), (/** @type {any} */ row) => row.offset, "n"],
         [t("time"), (/** @type {any} */ row) => clock(row.event.ts), "t"],
         [t("live.kind"), (/** @type {any} */ row) => row.event.type ?? row.event.kind, "t"],
-        [t("live.who"), (/** @type {any} */ row) => html`<${Who} event=${row.event} />`],
+        [t("live.who"), (/** @type {any} */ row) => row.event.user_id ?? row.event.anon_id ?? "–"],
         [t("live.what"), (/** @type {any} */ row) => what(row.event)],
       ]} />
     </${Card}>

@@ -5,10 +5,11 @@ import { admitted, ApiError, get, key, signIn, signOut } from "./api.js";
 import { Live } from "./live.js";
 import { LANGUAGES, language, speak, t } from "./messages.js";
 import { Problem, Title } from "./parts.js";
+import { Placements } from "./placements.js";
 import { Link, route, to } from "./router.js";
 
 /** In the order of the menu. @type {Record<string, () => unknown>} */
-const PAGES = { live: Live };
+const PAGES = { live: Live, placements: Placements };
 
 const THEME = "endcap.theme";
 const dress = (/** @type {string} */ theme) => {
@@ -57,7 +58,7 @@ function SignIn() {
     setProblem(null);
     knock().catch(setProblem);
   };
-  return html`<header class="top"><span class="logo">Endcap</span><span class="spoken"></span><${Tools} /></header>
+  return html`<header class="top"><span class="logo">Endcap</span><${Tools} /></header>
     <main id="content"><form class="card signin" onSubmit=${onSubmit}>
       <${Title}>${t("signin.title")}</${Title}>
       <p class="soft">${t("signin.hint")}</p>

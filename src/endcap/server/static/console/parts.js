@@ -24,7 +24,7 @@ export function useLoaded(load, on) {
 export const Title = ({ children }) => html`<h1 tabindex="-1">${children}</h1>`;
 
 export const Card = ({ title, tools = null, children, name = undefined }) => html`
-  <section class="card" data-card=${name} aria-label=${title}><div class="card-head"><h2>${title}</h2>${tools}</div>${children}</section>`;
+  <section class="card" data-card=${name}><div class="card-head"><h2>${title}</h2>${tools}</div>${children}</section>`;
 
 export const Problem = ({ of: problem }) => problem ? html`<p class="notice bad" role="alert">${/** @type {Error} */ (problem).message ?? String(problem)}</p>` : null;
 
