@@ -118,7 +118,7 @@ def untie(owner: int, other: int, kind: int, ties: Ties) -> None:
 @njit(cache=True, nogil=True)
 def any_deed(actions: I1, deeds: U1) -> bool:
     """Whether any of the actions does something to ties: in a shop hardly one does."""
-    for e in range(actions.shape[0]):
+    for e in range(actions.shape[0]):  # noqa: SIM110  # numba has no generators
         if deeds[actions[e]] != NOTHING:
             return True
     return False

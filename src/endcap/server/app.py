@@ -35,6 +35,7 @@ from endcap.server.wire import (
     Reply,
     Scope,
     Send,
+    Stream,
     error_reply,
     read_body,
     reply_for,
@@ -117,7 +118,7 @@ class App:
                     check_id("id", path_id)
                 if route.finds_key is None and route.reads_body:
                     body = await read_body(receive, headers, self._max_body)
-                call = Call(headers, scope["query_string"], key, body, path_id, path_name)
+                call = Call(headers, scope["query_string"], key, body, path_id, path_name, receive)
                 reply = await route.handler(self.service, call)
             except EndcapError as error:
                 reply = reply_for(error)
@@ -133,7 +134,7 @@ class App:
             await reply.send(send, self._cors(headers))
         finally:
             self.in_flight -= 1
-        seconds = perf_counter() - began
+        seconds = 0.0 if isinstance(reply, Stream) else perf_counter() - began  # a stream is long, not slow
         self.service.metrics.request(route.name, reply.status)
         if self.log.wants(reply.status, seconds):
             self.log.request(route.name, reply.status, seconds, fault)

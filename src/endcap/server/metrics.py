@@ -8,7 +8,8 @@ the configured ones counts as "other", and no user, item or free text ever becom
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -43,6 +44,31 @@ class Latency:
             running += count
             found.append((bound, float(running)))
         return found
+
+
+def quantile_ms(counts: Sequence[int], share: float) -> float | None:
+    """The value below which ``share`` of the counted times lie, read linearly inside its bucket; None without any."""
+    total = sum(counts)
+    if total == 0:
+        return None
+    wanted, running = share * total, 0
+    for at, count in enumerate(counts[: len(BOUNDS_S)]):
+        if running + count >= wanted and count:
+            low = BOUNDS_S[at - 1] if at else 0.0
+            return 1e3 * (low + (BOUNDS_S[at] - low) * (wanted - running) / count)
+        running += count
+    return 1e3 * BOUNDS_S[-1]  # beyond the last bound nothing more is known
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What was counted so far, for figures per second."""
+
+    events: int
+    refused: int
+    slates: int
+    recommend: list[int]  # as ``Latency.counts``
+    ingest: list[int]
 
 
 class Metrics(Collector):
@@ -87,6 +113,13 @@ class Metrics(Collector):
         """Count one finished request; ``route`` is the pattern, never the address."""
         name = (route, status)
         self._requests[name] = self._requests.get(name, 0) + 1
+
+    def totals(self) -> Totals:
+        """A copy of the counters that a live view needs."""
+        return Totals(
+            self._events["accepted"], self._events["refused"], sum(self._slates.values()), self.recommend.counts[:],
+            self.ingest.counts[:],
+        )  # fmt: skip
 
     def text(self) -> bytes:
         """The page for GET /metrics."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from endcap.config import PlacementConfig
+from endcap.config import PlacementConfig, Rule
 from endcap.errors import NotFound
 from endcap.server.metrics import CONTENT_TYPE
 from endcap.server.service import Service
 from endcap.server.wire import NO_SNIFF, NO_STORE, Call, Reply, encode
+from endcap.slate.filter import epoch_ms
 from endcap.stores.quarantine import Quarantined
 from endcap.stores.sqlite import SqliteLog
 
@@ -48,6 +49,32 @@ async def metrics(service: Service, _call: Call) -> Reply:
 async def placements(service: Service, _call: Call) -> Reply:
     """Every placement with its settings in force."""
     return Reply(encode(Placements(placements=service.config.placements)))
+
+
+class RuleView(Struct, frozen=True, kw_only=True):
+    """A merchant's rule and whether it holds now."""
+
+    rule: Rule
+    active: bool
+
+
+class RuleList(Struct, frozen=True, kw_only=True):
+    """Every configured rule, in the order of the settings."""
+
+    rules: list[RuleView]
+
+
+async def rules(service: Service, _call: Call) -> Reply:
+    """The rules of the settings."""
+    now = service.engine.runtime.now()
+    found = [RuleView(rule=rule, active=holds(rule, now)) for rule in service.config.rules]
+    return Reply(encode(RuleList(rules=found)))
+
+
+def holds(rule: Rule, now: int) -> bool:
+    """Whether a rule's time has come and is not over; its dates were checked when the engine started."""
+    begun = not rule.starts_at or epoch_ms(rule.starts_at, rule.name) <= now
+    return begun and (not rule.ends_at or now < epoch_ms(rule.ends_at, rule.name))
 
 
 class Quarantine(Struct, frozen=True, kw_only=True):

@@ -123,8 +123,10 @@ class Tracker:
 
 def pages() -> list[BaseRoute]:
     """The routes of all pages. The shop is there when its page is."""
-    shop, docs = STATIC / "shop.html", STATIC / "docs" / "docs.html"
+    shop, docs, console = STATIC / "shop.html", STATIC / "docs" / "docs.html", STATIC / "console" / "console.html"
     routes: list[BaseRoute] = [
+        Route("/console", Guarded(Page(console))),
+        Route("/console/{address:path}", Guarded(Page(console))),
         Route("/docs", Guarded(Page(docs))),
         Route("/t.js", Tracker(STATIC / "t.js")),
         Mount("/static", Guarded(StaticFiles(directory=STATIC))),

@@ -27,6 +27,7 @@ from endcap.server import (
     operations,
     people,
     slates,
+    tail,
     tracker,
     vectors,
     webhooks,
@@ -122,6 +123,11 @@ ROUTES: tuple[Route, ...] = (
         "POST", "/v1/events", intake.events, "events",
         "Send behaviour events; the answer comes when they are on disk and folded",
         Ack, (list[Interaction], intake.EventsBody, Interaction), BULK, errors=(400, 413, 415, 429),
+    ),
+    Route(
+        "POST", "/v1/events/check", tail.check, "events", "What would come of these events; nothing is stored",
+        tail.Checked, (list[Interaction], intake.EventsBody, Interaction), "As for /v1/events; at most 100.",
+        parameters=(Parameter("browser", FLAG, "1 applies the limits of a browser key."),), errors=(400, 413, 415),
     ),
     Route(
         "POST", "/v1/recommend", slates.recommend, "slates", "Ask for a slate",
@@ -223,6 +229,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/placements", operations.placements, "operations", "The configured surfaces", operations.Placements,
     ),
+    Route("GET", "/v1/rules", operations.rules, "operations", "The merchant's rules", operations.RuleList),
     Route(
         "GET", "/v1/experiments", experiments.listing, "experiments", "List experiments, ended ones too",
         experiments.ExperimentList,
@@ -324,6 +331,14 @@ ROUTES: tuple[Route, ...] = (
     *(
         Route("GET", path, foreign.source_config, "segment", what, foreign.SourceConfig, errors=())
         for path, what in foreign.SOURCE_CONFIG
+    ),
+    Route(
+        "GET", "/v1/tail", tail.tail, "operations", "Newest events and figures as server-sent events",
+        parameters=(
+            Parameter("after", _number(0, 2**53), "Begin behind this offset; else near the newest event."),
+            Parameter("seconds", _number(1, 300), "The stream ends after this time; 60 by default."),
+        ),
+        media_type="text/event-stream",
     ),
     Route("GET", "/metrics", operations.metrics, "operations", "Counters for Prometheus", media_type="text/plain"),
     Route("GET", "/livez", operations.live, "operations", "The process answers", operations.Health, errors=()),

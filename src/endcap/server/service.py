@@ -42,6 +42,7 @@ class Service:
         self.config = config
         self.pending_events = 0  # sent to the log, not yet acknowledged
         self.draining = False
+        self.tails = 0  # live views under way
         self._shown: list[Event] = []  # impressions on their way to the log
         self.patching = asyncio.Lock()
         self.openapi = b""

@@ -6,8 +6,10 @@ the server underneath can be replaced.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -53,14 +55,48 @@ class Reply:
         await send({"type": "http.response.body", "body": self.body})
 
 
+class Stream(Reply):
+    """An answer in pieces: server-sent events, until there are no more or the client has gone."""
+
+    __slots__ = ("_pieces", "_receive")
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None], receive: Receive) -> None:
+        super().__init__(b"", headers=((b"content-type", b"text/event-stream"), NO_SNIFF, NO_STORE))
+        self._pieces = pieces
+        self._receive = receive
+
+    async def send(self, send: Send, extra: Iterable[Header] = ()) -> None:
+        """Give the pieces to the server as they come."""
+        gone = asyncio.ensure_future(self._gone())
+        try:
+            await send({"type": "http.response.start", "status": self.status, "headers": [*self.headers, *extra]})
+            async with contextlib.aclosing(self._pieces) as pieces:
+                async for piece in pieces:
+                    if gone.done():
+                        break
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            gone.cancel()
+
+    async def _gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+async def no_more() -> Message:
+    """What a call made without a connection receives."""
+    return {"type": "http.disconnect"}
+
+
 class Call:
     """One request as a handler sees it."""
 
-    __slots__ = ("body", "headers", "id", "key", "name", "query_string")
+    __slots__ = ("body", "headers", "id", "key", "name", "query_string", "receive")
 
     def __init__(
         self, headers: dict[bytes, bytes], query_string: bytes, key: Key | None, body: bytes = b"", path_id: str = "",
-        path_name: str = "",
+        path_name: str = "", receive: Receive = no_more,
     ) -> None:  # fmt: skip
         self.headers = headers
         self.query_string = query_string
@@ -68,6 +104,7 @@ class Call:
         self.body = body
         self.id = path_id
         self.name = path_name  # the {name} of the address
+        self.receive = receive  # only a stream needs it: it tells when the client has gone
 
     def parameters(self, known: frozenset[str]) -> Parameters:
         """The query string; a name that is not known is refused, so that a typing error does not pass unseen."""

@@ -66,7 +66,7 @@ def train(
         net.train()
         for n, loss in enumerate(course.losses(state["epoch"])):
             steps.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             if clip:
                 nn.utils.clip_grad_norm_(net.parameters(), clip)
             steps.step()
