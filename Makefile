@@ -6,12 +6,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-all check format bench figures quality simulate docs clean
+.PHONY: help demo test test-all extras check format bench figures quality simulate docs clean
 
 help:
 	@echo "make demo      install Endcap into $(VENV) and open the demo shop"
 	@echo "make test      install with development needs and run the test suite"
 	@echo "make test-all  the same with the heavy optional packages and the slow tests"
+	@echo "make extras    install the heavy optional packages (PyTorch among them), so that no test is skipped for them"
 	@echo "make check     ruff and mypy"
 	@echo "make bench     every benchmark part, one after the other (QUICK=1 for the short form)"
 	@echo "make figures   run the benchmark and write its figures into README.md"
@@ -28,6 +29,8 @@ test: $(VENV)/.dev
 
 test-all: $(VENV)/.all
 	$(BIN)/python -m pytest
+
+extras: $(VENV)/.all
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check

@@ -235,19 +235,16 @@ def test_when_a_fit_is_due() -> None:
         fit_content(RECORDS[:3])
 
 
-def test_a_large_catalogue_lies_by_cluster_and_a_new_item_is_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from endcap.models import content
-
-    monkeypatch.setattr(content, "EXACT_RECORDS", 100)
-    monkeypatch.setattr(content, "PER_CLUSTER", 20)
-    catalogue = shop(RECORDS[:240])
+def test_a_large_catalogue_is_coded_and_a_new_item_is_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("endcap.models.vectors.EXACT", 100)
+    monkeypatch.setattr("endcap.models.vectors.TAIL", 20)
+    catalogue = shop(RECORDS)
     source = ContentSource(catalogue)
     source.catch_up(EVERYTHING)
-    assert source.vectors.centres.shape[0] == 12
-    assert int(source.vectors.cluster_start[-1]) == 240
-    plain = vectors_of(RECORDS[:240], unfitted())
-    np.testing.assert_allclose(source.vectors.unit[source.vectors.row_of[:240]], plain, atol=1e-6)
-    assert {item % 4 for item in order_of(proposed(source, interest_of([1]), 400, n=6))} == {1}
+    assert source.vectors.coded > 100
+    plain = vectors_of(RECORDS, unfitted())
+    np.testing.assert_allclose(source.vectors.unit[source.vectors.row_of[: len(RECORDS)]], plain, atol=1e-6)
+    assert {item % 4 for item in order_of(proposed(source, interest_of([1]), 2_000, n=6))} == {1}
     new = put(catalogue, "new", structs.replace(record(1), item_id="new"))
     source.catch_up(64)
-    assert order_of(proposed(source, interest_of([1]), 400, n=6))[0] == new
+    assert order_of(proposed(source, interest_of([1]), 2_000, n=6))[0] == new

@@ -12,7 +12,7 @@ from endcap.config import CovisitConfig, FactorsConfig
 from endcap.errors import ArtifactError
 from endcap.features.histories import Histories
 from endcap.learning.boosting import TooFewExamples
-from endcap.learning.factors import Pairs, als_vectors, cluster_centres, fit_factors, pairs_of
+from endcap.learning.factors import Pairs, als_vectors, fit_factors, pairs_of
 from endcap.models.factors import SCHEMA, Factors, FactorsSource
 from endcap.preprocess.ids import Ids
 from endcap.types import F8
@@ -31,8 +31,7 @@ def names(n: int) -> Ids:
 def random_factors(n: int, dim: int, alpha: float, seed: int) -> Factors:
     vectors = np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32) / np.sqrt(dim)
     gram = vectors.astype(np.float64).T @ vectors + 2.0 * np.eye(dim)
-    none = np.zeros((0, dim), np.float32)
-    return Factors("als", [f"item{k}" for k in range(n)], vectors, np.linalg.inv(gram), alpha, none, {})
+    return Factors("als", [f"item{k}" for k in range(n)], vectors, np.linalg.inv(gram), alpha, {})
 
 
 def definition(factors: Factors, seeds: list[int], weight: list[float]) -> F8:
@@ -177,9 +176,9 @@ def test_factors_that_cannot_be_right_are_refused_and_the_old_ones_stay(tmp_path
     broken = good.vectors.copy()
     broken[3, 1] = np.nan
     with pytest.raises(ArtifactError, match="NaN"):
-        source.use(Factors("als", good.item_ids, broken, good.inverse_gram, 1.0, good.centres, {}), names(10))
+        source.use(Factors("als", good.item_ids, broken, good.inverse_gram, 1.0, {}), names(10))
     with pytest.raises(ArtifactError, match="fit together"):
-        source.use(Factors("als", good.item_ids[:4], broken, good.inverse_gram, 1.0, good.centres, {}), names(10))
+        source.use(Factors("als", good.item_ids[:4], broken, good.inverse_gram, 1.0, {}), names(10))
     assert source.factors is good
     write_artifact(tmp_path / "empty", {"vectors": good.vectors}, SCHEMA)
     with pytest.raises(ArtifactError, match="holds no factors"):
@@ -220,7 +219,3 @@ def test_the_same_pairs_give_the_same_factors() -> None:
         config = FactorsConfig(method=method, dim=4, bpr_iterations=20)  # type: ignore[arg-type]
         first, second = fit_factors(two_clusters(), ids, config), fit_factors(two_clusters(), ids, config)
         np.testing.assert_array_equal(first.vectors, second.vectors)
-
-
-def test_small_catalogues_are_not_clustered() -> None:
-    assert cluster_centres(np.ones((100, 4), np.float32), 0).shape == (0, 4)

@@ -109,6 +109,32 @@ def test_what_a_log_may_hold_but_nobody_can_use_is_passed_over(numbers: list[flo
     assert len(sets) == 0
 
 
+def test_what_is_saved_does_not_depend_on_searches_and_comes_back_whole() -> None:
+    """Above 8,192 rows a search lays rows elsewhere; the state must not notice."""
+    rng = np.random.default_rng(1)
+    quiet, searched, loaded = VectorSets(), VectorSets(), VectorSets()
+    for k in range(9_000):
+        one = change("image", "x", rng.standard_normal(4).tolist())
+        quiet.fold(one, k)
+        searched.fold(one, k)
+    for item in (7, 8_500, 7):
+        searched.near("image", item)
+        searched.search("image", np.ones(4, np.float32) / 2, 50)
+        one = change("image", "x", rng.standard_normal(4).tolist())
+        gone = change("image", "x", None)
+        for sets in (quiet, searched):
+            sets.fold(one, item)
+            sets.fold(gone, item + 1)
+    expected = quiet.arrays(0, 0)
+    loaded.load({name: array.copy() for name, array in expected.items()})
+    for sets in (searched, loaded):
+        found = sets.arrays(0, 0)
+        assert found.keys() == expected.keys()
+        for name, array in found.items():
+            assert array.tobytes() == expected[name].tobytes()
+    assert (loaded.held("image"), loaded.has("image", 8), loaded.has("image", 7)) == (8_998, False, True)
+
+
 # ---------------------------------------------------------------- the engine
 
 

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from endcap.errors import ConfigError
 from endcap.features.rows import columns
 from endcap.models.linear import DEFAULT_TERMS, LinearRanker, Term
-from endcap.recommend import SOURCES
+from endcap.sources import SOURCES
 from endcap.types import F4
 
 COLUMNS = columns(SOURCES)

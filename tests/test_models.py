@@ -197,7 +197,7 @@ def records(n: int) -> list[Item]:
 
 def in_use(found: Served) -> tuple[bool, bool]:
     recommender = found.engine.recommender
-    return recommender.factors.factors is not None, recommender.content.model is not None
+    return "factors" in recommender.sources.serving(), "content" in recommender.sources.serving()
 
 
 def wait_until(said: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""``endcap vectors``: files of three formats, a real embeddings service on a real socket, and what goes wrong with both."""
+"""``endcap vectors``: files of three formats, a real embeddings service on a real socket, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -271,7 +271,7 @@ def test_a_service_that_stalls_is_given_up() -> None:
     with service() as (running, url):
         running.script = [(200, {"x-stall": "1", "transfer-encoding": "chunked"}, b"5\r\n")]
         client = EmbeddingClient(url, "m", answer_s=0.3, tries=1)
-        with pytest.raises(EmbeddingFailed, match="imed out|whole answer"):
+        with pytest.raises(EmbeddingFailed, match=r"imed out|whole answer"):
             client.encode([b"mug"])
 
 

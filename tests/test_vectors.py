@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endcap.candidates import Candidates
-from endcap.models.vectors import ItemVectors
+from endcap.models.vectors import EXACT, TAIL, ItemVectors
 from endcap.types import F4
 
 NONE = np.zeros(0, np.int32)
@@ -81,45 +81,100 @@ def test_a_new_vector_replaces_the_old_one() -> None:
     assert found(vectors, np.array([1.0, 0.1], np.float32), 5) == [5, 4]
 
 
-def clustered(n: int = 600, dim: int = 8) -> tuple[ItemVectors, F4, F4]:
+DIM = 16
+
+
+def large(n: int = EXACT + TAIL + 100) -> tuple[ItemVectors, F4]:
+    """More rows than are read as they are, in kinds of unequal lengths."""
     rng = np.random.default_rng(3)
-    centres = random_vectors(30, dim, 4)
-    table = (centres[rng.integers(0, 30, n)] + 0.2 * rng.standard_normal((n, dim))).astype(np.float32)
-    vectors = ItemVectors(dim)
+    centres = random_vectors(30, DIM, 4)
+    table = (centres[rng.integers(0, 30, n)] + 0.5 * rng.standard_normal((n, DIM))).astype(np.float32)
+    vectors = ItemVectors(DIM)
     vectors.put(np.arange(n, dtype=np.int32), table)
-    vectors.cluster(centres / np.linalg.norm(centres, axis=1, keepdims=True))
-    return vectors, table, centres
+    return vectors, table
 
 
-def test_sorting_by_cluster_keeps_every_vector_with_its_item() -> None:
-    vectors, table, _ = clustered()
-    rows = vectors.known(np.arange(600, dtype=np.int32))
-    assert sorted(rows.tolist()) == list(range(600))
-    np.testing.assert_allclose(vectors.unit[rows] * vectors.scale[rows, None], table, rtol=1e-5)
-    assert vectors.cluster_start[-1] == 600
-
-
-def test_clusters_find_nearly_all_that_a_full_search_finds() -> None:
-    vectors, table, _ = clustered()
+def test_codes_find_nearly_all_that_a_full_search_finds_with_its_scores() -> None:
+    vectors, table = large()
+    n = table.shape[0]
+    assert vectors.coded == n
     kept = 0
-    for k in range(50):
-        exact = np.argsort(-(table @ table[k]))[:10].tolist()
-        kept += len(set(exact) & set(found(vectors, table[k], 10)))
-    assert kept >= 450
-    assert len(found(vectors, np.ones(8, np.float32), 600)) < 200  # most clusters are not read
+    for x in random_vectors(100, DIM, 5):
+        scores = table @ x
+        items, given = vectors.nearest(x, 50, -1, -np.inf)
+        np.testing.assert_allclose(given, scores[items], rtol=1e-4)
+        assert np.all(np.diff(given) <= 0)
+        kept += len(set(np.argsort(-scores)[:50].tolist()) & set(items.tolist()))
+    assert kept >= 0.97 * 100 * 50
 
 
-def test_an_item_that_came_after_clustering_is_found_at_once() -> None:
-    vectors, table, _ = clustered()
+def test_the_same_puts_give_the_same_answers() -> None:
+    (one, table), (other, _) = large(), large()
+    for x in random_vectors(20, DIM, 6):
+        assert [part.tolist() for part in one.nearest(x, 30, -1, 0.0)] == [
+            part.tolist() for part in other.nearest(x, 30, -1, 0.0)
+        ]
+    assert found(one, table[5], 20, n_items=20_000) == found(other, table[5], 20, n_items=20_000)
+
+
+def test_equal_scores_stand_in_order_of_their_items_however_they_are_read() -> None:
+    vectors, table = large()
+    x = table[0]
+    twins = np.array([70_000, 60_000, 5, 80_000], np.int32)
+    vectors.put(twins, np.repeat(9 * x[None, :], 4, axis=0))
+    assert vectors.nearest(x, 4, -1, 0.0)[0].tolist() == [5, 60_000, 70_000, 80_000]
+
+
+def test_an_item_that_came_after_coding_is_found_at_once() -> None:
+    vectors, table = large()
     x = -table[0]
-    vectors.put(np.array([900], np.int32), 9 * x[None, :])
-    assert found(vectors, x, 3)[0] == 900
+    vectors.put(np.array([90_000], np.int32), 9 * x[None, :])
+    assert vectors.n - vectors.coded == 1
+    assert found(vectors, x, 3, n_items=100_000)[0] == 90_000
 
 
-def test_an_item_that_changed_after_clustering_is_found_where_it_is_now() -> None:
-    vectors, table, _ = clustered()
+def test_an_item_that_changed_after_coding_is_found_where_it_is_now() -> None:
+    vectors, table = large()
     x = -table[0]
     vectors.put(np.array([0], np.int32), 9 * x[None, :])
-    assert found(vectors, x, 3)[0] == 0
-    assert 0 not in found(vectors, table[0], 600)
-    assert vectors.known(np.array([0], np.int32))[0] == 600
+    assert found(vectors, x, 3, n_items=20_000)[0] == 0
+    assert 0 not in found(vectors, table[0], 600, n_items=20_000)
+    assert vectors.known(np.array([0], np.int32))[0] == table.shape[0]
+
+
+def test_a_long_tail_is_coded_and_gaps_are_closed() -> None:
+    vectors, table = large()
+    n = table.shape[0]
+    vectors.put(np.arange(n, n + TAIL + 1, dtype=np.int32), random_vectors(TAIL + 1, DIM, 8))
+    assert vectors.coded == vectors.n == n + TAIL + 1
+    changed = np.arange(n // 2, dtype=np.int32)
+    fresh = random_vectors(changed.shape[0], DIM, 9)
+    vectors.put(changed, fresh)
+    assert vectors.coded == vectors.n == n + TAIL + 1  # what was given up is gone
+    rows = vectors.known(np.arange(vectors.n, dtype=np.int32))
+    assert sorted(rows.tolist()) == list(range(vectors.n))
+    np.testing.assert_allclose(vectors.unit[rows[: n // 2]] * vectors.scale[rows[: n // 2], None], fresh, rtol=1e-4)
+    expected = {k: int(np.argmax(np.concatenate([fresh, table[n // 2 :]]) @ x)) for k, x in enumerate(fresh[:20])}
+    assert {k: found(vectors, 9 * fresh[k], 1, n_items=20_000)[0] for k in range(20)} == expected
+
+
+def test_above_many_rows_codes_lie_in_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("endcap.models.vectors.LISTED", 9_000)
+    monkeypatch.setattr("endcap.models.vectors.PROBED", 0.5)
+    vectors, table = large(12_000)
+    kept = 0
+    for x in table[:100]:
+        items = vectors.nearest(x, 20, -1, 0.0)[0]
+        kept += len(set(np.argsort(-(table @ x))[:20].tolist()) & set(items.tolist()))
+    assert kept >= 0.9 * 100 * 20
+    vectors.put(np.array([90_000], np.int32), 9 * table[:1])
+    assert vectors.nearest(table[0], 1, -1, 0.0)[0].tolist() == [90_000]
+
+
+def test_scores_below_zero_are_found_where_they_are_asked_for() -> None:
+    vectors = ItemVectors(2)
+    vectors.put(np.array([3, 4, 5], np.int32), np.array([[-1.0, 0.0], [-3.0, 1.0], [-2.0, 0.5]], np.float32))
+    items, scores = vectors.nearest(np.array([2.0, 0.0], np.float32), 2, -1, -np.inf)
+    assert items.tolist() == [3, 5]
+    assert scores.tolist() == pytest.approx([-2.0, -4.0], abs=1e-5)
+    assert vectors.nearest(np.array([2.0, 0.0], np.float32), 2, -1, 0.0)[0].tolist() == []

@@ -144,6 +144,17 @@ class LearningConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     every_h: float = 0.0  # a server trains in the background this often, when there is news; 0 = never
 
 
+class DeepConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Deep models (``endcap train sasrec``); training needs the extra ``torch``, serving ``onnx``."""
+
+    dim: int = 64  # numbers per item
+    epochs: int = 40  # most passes over the log; training stops earlier when held-out sequences get no better
+    minutes: float = 10.0  # most time for one model; what is best until then is kept
+    events: int = 2_000_000  # newest interactions learned from
+    threads: int = 2  # of the training process
+    seed: int = 1  # the same log and seed give the same model
+
+
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A merchant's rule. ``items`` or ``filter`` say what it acts on."""
 
@@ -194,7 +205,10 @@ class FeedbackConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A named surface and how its list is made."""
+    """A named surface and how its list is made.
+
+    Deep models are sources too: two_tower youtube gru4rec nextitnet sasrec.
+    """
 
     sources: list[str]  # of: history covisit bought_together session_knn user_knn factors content popular trending
     n: int = 12  # items when the query does not say
@@ -216,18 +230,21 @@ class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     )  # name -> settings of this table that differ; which arm serves is learned from rewards, by context
 
 
+DEEP = ("two_tower", "youtube", "gru4rec", "nextitnet", "sasrec")  # silent until one was trained and helped
+
+
 def shop_placements() -> dict[str, PlacementConfig]:
     """The surfaces of a shop."""
     return {
         "home": PlacementConfig(
-            sources=["history", "covisit", "session_knn", "factors", "popular", "trending"],
+            sources=["history", "covisit", "session_knn", "factors", "popular", "trending", *DEEP],
             n=12,
             category_cap=4,
             candidates=36,
             explore=ExploreConfig(share=0.02),
         ),
         "product": PlacementConfig(
-            sources=["covisit", "session_knn", "content", "popular"], seen="keep", diversity=0.15
+            sources=["covisit", "session_knn", "content", "popular", *DEEP], seen="keep", diversity=0.15
         ),
         "similar": PlacementConfig(sources=["covisit", "session_knn", "content"], diversity=0.0),
         "bought_together": PlacementConfig(sources=["bought_together"], n=6, diversity=0.0),
@@ -251,6 +268,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     user_knn: UserKnnConfig = field(default_factory=UserKnnConfig)
     factors: FactorsConfig = field(default_factory=FactorsConfig)
     learning: LearningConfig = field(default_factory=LearningConfig)
+    deep: DeepConfig = field(default_factory=DeepConfig)
     feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
     placements: dict[str, PlacementConfig] = field(default_factory=shop_placements)
     rules: list[Rule] = field(default_factory=list)

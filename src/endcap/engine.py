@@ -28,13 +28,12 @@ from endcap.errors import NotFound, Overloaded, StoreError
 from endcap.events.writer import Group, Schedule, Writer, at_once
 from endcap.feedback.experiments import Experiments, unit_of
 from endcap.feedback.impressions import impression_of
-from endcap.models.content import ContentModel, unfitted
-from endcap.models.factors import Factors
 from endcap.preprocess.decode import RefusedRecord
 from endcap.preprocess.validate import validate
 from endcap.protocols import EventLog, Ranker, Refused
 from endcap.recommend import Recommender
 from endcap.runtime import Runtime
+from endcap.sources import Trained, projection_of
 from endcap.state import SCHEMA, State
 from endcap.stores.snapshots import FileSnapshotter
 from endcap.stores.sqlite import SqliteLog
@@ -102,7 +101,7 @@ class Engine:
         self._new_state = new_state
         self.state, self.recovered = self._recover(progress)
         self._recommender = Recommender(self.state, config)
-        self._recommender.content.catch_up(READ_AT_START)
+        self._recommender.sources.catch_up(READ_AT_START)
         self._snapshot_offset = self.recovered.snapshot_offset
         self._writer = Writer(
             log, self._deliver, group_max=config.log.group_max, max_pending=config.server.max_pending_events
@@ -188,6 +187,8 @@ class Engine:
             offset = self.state.offset
         for submission in group.submissions:
             submission.answer(failure or submission.ack(offset))
+        with self._lock:
+            self._recommender.sources.follow(group.stored)
         self._read_catalogue()
         if offset - self._snapshot_offset >= self.config.snapshot.every_events:
             self.snapshot(wait=False)
@@ -196,7 +197,7 @@ class Engine:
         """Give vectors to new and changed items; after a large load in slices, so that requests come in between."""
         sliced = self._schedule is not at_once
         with self._lock:
-            left = self._recommender.content.catch_up(READ_AT_ONCE if sliced else READ_AT_START)
+            left = self._recommender.sources.catch_up(READ_AT_ONCE if sliced else READ_AT_START)
         if left and sliced:
             self._schedule(self._read_catalogue)
 
@@ -249,7 +250,7 @@ class Engine:
                 stored.append(Stored(self.state.offset + len(stored) + 1, checked))
         with self._lock:
             self.state.fold(stored)
-            self._recommender.content.catch_up(len(stored))
+            self._recommender.sources.catch_up(len(stored))
         return refusals
 
     # ------------------------------------------------------------ read
@@ -279,16 +280,15 @@ class Engine:
         with self._lock:
             self._recommender.use_ranker(ranker)
 
-    def use_factors(self, factors: Factors | None) -> None:
-        """Swap the factorisation between two requests; None = none. ``ArtifactError`` when it cannot be right."""
-        with self._lock:
-            self._recommender.factors.use(factors, self.state.items)
+    def use_model(self, kind: str, model: Trained | None) -> None:
+        """Swap what the source ``kind`` was trained to, between two requests; None = nothing.
 
-    def use_content(self, model: ContentModel | None) -> None:
-        """Swap the content space (None = unfitted); the old one serves until the catalogue has been read, in slices."""
-        projection = model.projection() if model else unfitted()
+        A content space serves once the catalogue has been read with it, in slices; until then the old one does.
+        ``ArtifactError`` when the model cannot be right: what served goes on.
+        """
+        projection = projection_of(kind, model)
         with self._lock:
-            self._recommender.content.use(model, projection)
+            self._recommender.sources.use(kind, model, projection)
         self._read_catalogue()
 
     def recommend(self, query: Query, impression: ImpressionName = "not_asked") -> Slate:
@@ -451,7 +451,7 @@ class Engine:
             count += self._replay(fresh)
             self.state = fresh
             self._recommender = self._recommender.over(fresh)
-            self._recommender.content.catch_up(READ_AT_START)
+            self._recommender.sources.catch_up(READ_AT_START)
         return count
 
     def snapshot(self, wait: bool = True) -> None:

@@ -21,21 +21,11 @@ from endcap.feedback.experiments import NOBODY, Assigned
 from endcap.protocols import Ranker
 from endcap.slate.explore import Draws
 from endcap.slate.reasons import Reasons
+from endcap.sources import SOURCES
 from endcap.state import State
 from endcap.types import Interest
 
 MAX_VARIED = 256
-SOURCES = (
-    "history",
-    "covisit",
-    "bought_together",
-    "session_knn",
-    "user_knn",
-    "popular",
-    "factors",
-    "content",
-    "trending",
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,9 @@ from endcap.features.likeness import Likeness
 from endcap.features.rows import EVERY, Rows
 from endcap.feedback.experiments import NOBODY, Assigned
 from endcap.interest.interest import InterestReader
-from endcap.models.content import ContentSource
-from endcap.models.factors import FactorsSource
-from endcap.models.history import HistorySource
-from endcap.models.item_item import BoughtTogetherSource, CovisitSource
 from endcap.models.linear import DEFAULT_TERMS, LinearRanker, Term
-from endcap.models.popular import PopularSource, TrendingSource
-from endcap.policy import SOURCES, Choice, Policy, Scoring
-from endcap.protocols import Ranker, Source
+from endcap.policy import Choice, Policy, Scoring
+from endcap.protocols import Ranker
 from endcap.slate.compose import Composer
 from endcap.slate.explore import Draws, Explored, Plan, explore, plan
 from endcap.slate.filter import Filters
@@ -38,6 +33,7 @@ from endcap.slate.limits import HEAD, Limits
 from endcap.slate.newcomers import Newcomers
 from endcap.slate.reasons import MOST, Reasons
 from endcap.slate.rules import ActiveRules, Rules
+from endcap.sources import SOURCES, Sources
 from endcap.state import State
 from endcap.types import (
     F4,
@@ -87,29 +83,16 @@ class Ask:
 class Recommender:
     """The read side of one state."""
 
-    def __init__(self, state: State, config: Config, learned: Recommender | None = None) -> None:
-        """``learned``: another read side of the same state, whose vectors (factors, content) are used as well."""
+    def __init__(self, state: State, config: Config, sources: Sources | None = None) -> None:
+        """``sources``: those of another read side of the same state, with what they were trained to."""
         self.state = state
         self.config = config
         self.interests = InterestReader(
             state.histories, state.cleaner, state.catalogue, config.interest, config.clean.session_gap_s
         )
-        self.popular = PopularSource(state.counters.tops, state.met)
-        self.factors: FactorsSource = learned.factors if learned else FactorsSource()
-        self.content: ContentSource = learned.content if learned else ContentSource(state.catalogue)
-        self.sources: dict[str, Source] = {
-            "history": HistorySource(),
-            "covisit": CovisitSource(state.covisit, state.met),
-            "bought_together": BoughtTogetherSource(state.covisit, state.met),
-            "session_knn": state.sessions,
-            "user_knn": state.neighbours,
-            "popular": self.popular,
-            "factors": self.factors,
-            "content": self.content,
-            "trending": TrendingSource(state.counters.tops, state.met),
-        }
+        self.sources = sources or Sources(state)
         self.candidates = Candidates(SOURCES)
-        self.rows = Rows(SOURCES, state, Likeness(self.factors.vectors, self.content.vectors))
+        self.rows = Rows(SOURCES, state, Likeness(self.sources.factors.vectors, self.sources.content.vectors))
         self.filters = Filters(state.catalogue)
         self.rules = Rules(config.rules, state.catalogue)
         self.composer = Composer(state.catalogue)
@@ -143,14 +126,10 @@ class Recommender:
 
     def over(self, state: State) -> Recommender:
         """A read side of another state with the models of this one."""
-        other = Recommender(state, self.config)
+        other = Recommender(state, self.config, self.sources.over(state))
         other.hold({number: scoring.ranker for number, scoring in self.held.items()})
         if self.scoring is not self._fallback:
             other.use_ranker(self.ranker)
-        if self.factors.factors is not None:
-            other.factors.use(self.factors.factors, state.items)
-        if self.content.model is not None:
-            other.content.use(self.content.model, self.content.projection)
         return other
 
     def scoring_by(self, ranker: Ranker, families: frozenset[int] = EVERY) -> Scoring:
@@ -198,7 +177,7 @@ class Recommender:
 
     def understand(self, query: Query, t_ms: int, draws: Draws | None = None, asked: Assigned = NOBODY) -> Ask:
         """Names to dense ids; the interest at this moment; the strategy that answers."""
-        self.content.catch_up(READ_AT_A_REQUEST)
+        self.sources.catch_up(READ_AT_A_REQUEST)
         state = self.state
         user = state.user_of(query)
         context = [state.items.get(item_id) for item_id in query.items]
@@ -207,6 +186,7 @@ class Recommender:
             user, t_ms // 1000, context, hour=hour, device=device, region=region,
             personalized=query.personalization and state.people.may_profile(user),
         )  # fmt: skip
+        interest.placement = query.placement
         choice = self.policy.choose(query.placement, interest, draws, asked)
         placement = choice.strategy.placement
         return Ask(
@@ -221,7 +201,7 @@ class Recommender:
         interest, candidates, wanted = ask.interest, self.candidates, ask.placement.candidates
         for name in ask.placement.switch.get(interest.warmth, ask.placement.sources):
             try:
-                self.sources[name].retrieve(interest, candidates, COLUMN[name], wanted)
+                self.sources.by_name[name].retrieve(interest, candidates, COLUMN[name], wanted)
             except Exception:
                 logger.exception("source %s failed", name)
                 ask.degraded.append(f"source:{name}")
@@ -288,7 +268,7 @@ class Recommender:
 
         def within_shares(may: U1) -> I4:
             seen = ask.interest
-            head, touched = self.popular.head(HEAD), seen.seeds[seen.n_context : seen.n_seeds]
+            head, touched = self.sources.popular.head(HEAD), seen.seeds[seen.n_context : seen.n_seeds]
             while True:
                 found = compose(may)
                 surplus = self.limits.surplus(limits, found, items, ask.n, head, touched)
@@ -349,7 +329,7 @@ class Recommender:
     def propose_fallback(self, ask: Ask) -> None:
         """Popular items further down, the operator's static list, then anything that may be shown."""
         column = COLUMN["popular"]
-        self.popular.retrieve(ask.interest, self.candidates, column, DEEP)
+        self.sources.popular.retrieve(ask.interest, self.candidates, column, DEEP)
         static = [self.state.items.get(item_id) for item_id in self.config.static_items]
         known = np.array([item for item in static if item >= 0], np.int32)
         self.candidates.propose(column, known, np.repeat(BARELY, known.shape[0]))
@@ -367,7 +347,7 @@ class Recommender:
         if n_placed == 0:
             return "refuse", "none"
         if ask.interest.n_seeds == 0:
-            return ("static", "static") if self.popular.is_empty() else ("popular", "popular")
+            return ("static", "static") if self.sources.popular.is_empty() else ("popular", "popular")
         strategy = "personal" if ask.interest.n_context == 0 else "similar"
         if any(part.startswith("ranker:") for part in ask.degraded):
             return "no_model", strategy
@@ -490,4 +470,4 @@ class Recommender:
         return [UserNeighbour(name[1:], float(s), int(k)) for name, s, k in named if name.startswith("u")]
 
 
-__all__ = ["SOURCES", "Reason", "Recommender"]
+__all__ = ["Reason", "Recommender"]

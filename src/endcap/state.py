@@ -198,13 +198,17 @@ class State:
 
     def user_of(self, query: Query) -> int:
         """Dense id of the shopper, -1 when nobody is known by these ids."""
-        if query.user_id is not None:
-            dense = self.users.get("u" + query.user_id)
+        return self.person(query.user_id, query.anon_id)
+
+    def person(self, user_id: str | None, anon_id: str | None) -> int:
+        """Dense id of whom these ids name, -1 when nobody is known by them."""
+        if user_id is not None:
+            dense = self.users.get("u" + user_id)
             if dense >= 0:
                 return dense
-        if query.anon_id is None:
+        if anon_id is None:
             return -1
-        return self.identity.resolve(self.users.get("a" + query.anon_id))
+        return self.identity.resolve(self.users.get("a" + anon_id))
 
     def moment(self, context: Context | None, t_ms: int) -> tuple[int, int, int]:
         """Local hour, device code, region number (-1 = unknown)."""

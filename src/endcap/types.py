@@ -469,6 +469,7 @@ class Interest:
     region: int
     personalized: bool  # False: no profile was read
     n_events: int  # interactions of this user so far, unbounded count
+    placement: str = ""  # where the slate will be shown
     session_from_s: int = 0  # start of the running session, epoch s; later than t_s when none runs
     n_hidden: int = 0
     hidden: I4 = array_field(default_factory=lambda: np.zeros(MAX_SEEDS, np.int32))  # items hidden or disliked

@@ -62,8 +62,8 @@ def stage_costs(engine: Engine, users: list[str]) -> dict[str, float]:
     recommender.scoring = replace(
         scoring, ranker=cast(Ranker, parts["ranker"]), reasons=cast(Reasons, parts["reasons"])
     )
-    sources = {name: Timed(source) for name, source in recommender.sources.items()}
-    recommender.sources.update(sources)
+    sources = {name: Timed(source) for name, source in recommender.sources.by_name.items()}
+    recommender.sources.by_name.update(sources)
     now = engine.runtime.now()
     timed = {**parts, **{f"source {name}": source for name, source in sources.items()}}
     laps: dict[str, list[float]] = {name: [] for name in timed}

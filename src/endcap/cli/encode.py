@@ -160,7 +160,7 @@ def serving_content(directory: Path) -> ContentModel | None:
     from endcap.models.content import ContentModel
 
     store = ModelStore(directory)
-    number = store.pointer().serving("content")
+    number = store.serving("content")
     return ContentModel.load(store.path(number)) if number else None
 
 

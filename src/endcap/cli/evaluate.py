@@ -31,6 +31,7 @@ def evaluate(
     tuning: Annotated[bool, typer.Option("--tuning", help="Test on the last tenth of the warm-up instead.")] = False,
     models: Annotated[str, typer.Option(help="Single models to compare with, comma-separated; default: all.")] = "",
     ablate: Annotated[str, typer.Option(help="Sources to leave out one at a time, comma-separated, or 'all'.")] = "",
+    deep: Annotated[str, typer.Option(help="Deep models to train and ask as well, comma-separated, or 'all'.")] = "",
     untrained: Annotated[bool, typer.Option("--untrained", help="Keep the fixed-weight ranker.")] = False,
     examples: Annotated[int, typer.Option(min=100, help="Warm-up queries that the ranker learns from.")] = 12_000,
     refreshes: Annotated[int, typer.Option(min=0, help="How often the ranker is trained anew in the test.")] = 1,
@@ -47,15 +48,17 @@ def evaluate(
     from endcap.evaluation.plan import make_plan
     from endcap.evaluation.replay import Replay
     from endcap.evaluation.summary import summarise
-    from endcap.learning.vectors import refit_vectors
+    from endcap.learning.vectors import ALWAYS, refit_vectors
 
     settings, _ = load_config(config)
+    networks = deep_models(deep)
     dataset = load(data, mapping=column_map(maps or []), items=items, seed=seed)
     plan = make_plan(dataset, protocol, target, limit=limit, tuning=tuning, seed=seed)
     replay = Replay(
         dataset, plan, settings, trainer=None if untrained else new_trainer(), delays=delays_of(delay),
-        variants=variants_of(ablate, untrained), models=[name for name in models.split(",") if name],
-        refit=refit_vectors, refreshes=refreshes, n_examples=examples, seed=seed,
+        variants=variants_of(ablate, untrained, networks), models=[name for name in models.split(",") if name],
+        refit=lambda engine: refit_vectors(engine, (*ALWAYS, *networks)), refreshes=refreshes, n_examples=examples,
+        seed=seed, deep=networks,
     )  # fmt: skip
     with progress_bar() as step:
         run = replay.run(step)
@@ -82,17 +85,33 @@ def new_trainer() -> Trainer:
     return RankerTrainer()
 
 
-def variants_of(text: str, untrained: bool) -> dict[str, Variant]:
-    """'covisit,popular' as hybrids that lack one source each."""
+def deep_models(text: str) -> list[str]:
+    """'gru4rec,sasrec' or 'all' as names of deep models."""
+    from endcap.errors import InvalidInput
+    from endcap.models.network import MODELS
+
+    names = list(MODELS) if text == "all" else [name for name in text.split(",") if name]
+    for name in names:
+        if name not in MODELS:
+            raise InvalidInput(f"no deep model {name!r}; known: {', '.join(MODELS)}", field="deep")
+    return names
+
+
+def variants_of(text: str, untrained: bool, deep: list[str]) -> dict[str, Variant]:
+    """'covisit,popular' as hybrids that lack one source each, 'deep' as one without any deep model."""
     from endcap.errors import InvalidInput
     from endcap.evaluation.replay import HYBRID, Variant
-    from endcap.recommend import SOURCES
+    from endcap.models.network import MODELS
+    from endcap.sources import SOURCES
 
-    names = SOURCES if text == "all" else [name for name in text.split(",") if name]
+    known = {name: frozenset([name]) for name in SOURCES if name not in MODELS or name in deep}
+    if deep:
+        known["deep"] = frozenset(deep)
+    names = list(known) if text == "all" else [name for name in text.split(",") if name]
     for name in names:
-        if name not in SOURCES:
-            raise InvalidInput(f"no source {name!r} to leave out; known: {', '.join(SOURCES)}", field="ablate")
-    return {f"{HYBRID}-{name}": Variant(frozenset([name]), None if untrained else new_trainer()) for name in names}
+        if name not in known:
+            raise InvalidInput(f"no source {name!r} to leave out; known: {', '.join(known)}", field="ablate")
+    return {f"{HYBRID}-{name}": Variant(known[name], None if untrained else new_trainer()) for name in names}
 
 
 def delays_of(text: str) -> list[Delay]:

@@ -22,6 +22,7 @@ from endcap.cli.output import (
 if TYPE_CHECKING:
     from endcap.cli.output import Progress
     from endcap.config import Config
+    from endcap.learning.gate import Verdict
     from endcap.learning.store import Model
     from endcap.learning.train import Outcome
     from endcap.protocols import EventLog
@@ -37,10 +38,18 @@ class Part(StrEnum):
     RANKER = "ranker"
     FACTORS = "factors"
     CONTENT = "content"
+    TWO_TOWER = "two_tower"
+    YOUTUBE = "youtube"
+    GRU4REC = "gru4rec"
+    NEXTITNET = "nextitnet"
+    SASREC = "sasrec"
 
 
 def train(
-    parts: Annotated[list[Part] | None, typer.Argument(help="What to train; without it everything.")] = None,
+    parts: Annotated[
+        list[Part] | None,
+        typer.Argument(help="What to train; without it the ranker, factors, content, and deep models that serve."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Let the ranker serve even if the gate says no.")] = False,
     export: Annotated[
         Path | None, typer.Option("--export", metavar="FILE.parquet", help="Write the training table, train nothing.")
@@ -51,7 +60,7 @@ def train(
 ) -> None:
     """Learn from the log. A server may be running: it swaps within a second of the end."""
     from endcap.config import load_config
-    from endcap.learning.store import FOLDER, KINDS
+    from endcap.learning.store import FOLDER
     from endcap.learning.train import train_and_judge
     from endcap.stores.lock import WriterLock
     from endcap.stores.sqlite import SqliteLog
@@ -59,12 +68,11 @@ def train(
     settings, _ = load_config(config)
     (existing(directory) / FOLDER).mkdir(exist_ok=True)
     log = SqliteLog(directory / "endcap.db", read_only=True)
-    kinds = [kind for kind in KINDS if not parts or kind in parts]
     lock = WriterLock(directory / FOLDER / "training.lock")  # one training at a time, whoever starts it
     try:
         with progress_bar() as step:
             if export is None:
-                outcome = train_and_judge(log, directory, settings, kinds=kinds, force=force, progress=step)
+                outcome = train_and_judge(log, directory, settings, kinds=parts or (), force=force, progress=step)
             else:
                 n_rows, n_queries = write_table(log, directory, settings, export, step)
     finally:
@@ -82,10 +90,11 @@ def write_table(log: EventLog, directory: Path, config: Config, file: Path, prog
     """The training table as Parquet; gives its rows and requests."""
     from endcap.learning.store import ModelStore
     from endcap.learning.table import frame
-    from endcap.learning.train import VECTORS, rehearse
+    from endcap.learning.train import rehearse
+    from endcap.sources import TRAINED
 
-    pointer = ModelStore(directory).pointer()
-    done = rehearse(log, config, vectors=[kind for kind in VECTORS if pointer.serving(kind)], progress=progress)
+    store = ModelStore(directory)
+    done = rehearse(log, config, vectors=[kind for kind in TRAINED if store.serving(kind)], progress=progress)
     table = frame(done)
     table.write_parquet(file)
     return table.height, len(done.learned) + len(done.unseen)
@@ -95,16 +104,21 @@ def told(outcome: Outcome) -> dict[str, Any]:
     """An outcome as JSON."""
     return {
         "model": outcome.number, "promoted": outcome.promoted, "gate": outcome.verdict, "meta": outcome.meta,
-        **outcome.vectors,
+        "worth": outcome.worth, **outcome.vectors,
     }  # fmt: skip
 
 
 def sentence(outcome: Outcome) -> str:
     """An outcome for people."""
-    lines = [
-        f"{kind}: {found}" if isinstance(found, str) else f"model {found}: {kind}, serves from now on"
-        for kind, found in outcome.vectors.items()
-    ]
+    lines = []
+    for kind, found in outcome.vectors.items():
+        worth = outcome.worth.get(kind)
+        if isinstance(found, str):
+            lines.append(f"{kind}: {found}")
+        elif worth is None:
+            lines.append(f"model {found}: {kind}, serves from now on")
+        else:
+            lines.append(f"model {found}: {kind}, {about_worth(worth, found)}")
     verdict, meta = outcome.verdict, outcome.meta
     if verdict is None:
         return "\n".join(lines)
@@ -123,6 +137,17 @@ def sentence(outcome: Outcome) -> str:
     else:
         lines.append(f"it is stored and does not serve; insist with: endcap models promote {outcome.number}")
     return "\n".join(lines)
+
+
+def about_worth(worth: Verdict, number: int) -> str:
+    """What a deep model brings the ranker, and what that led to."""
+    told = (
+        f"NDCG@20 {worth.old:.4f} without it, {worth.new:.4f} with it (give or take {worth.standard_error:.4f}, "
+        f"{worth.queries} requests)"
+    )
+    if worth.passed:
+        return f"{told}: serves from now on"
+    return f"{told}: stored and does not serve; insist with: endcap models promote {number}"
 
 
 LEFT_OUT = {
@@ -220,17 +245,16 @@ def rollback(
     part: Annotated[Part, typer.Argument(help="Of what.")] = Part.RANKER, directory: Directory = DEFAULT_DIRECTORY
 ) -> None:
     """Return to what served before."""
-    from endcap.learning.store import KINDS, ModelStore
+    from endcap.learning.store import ModelStore
 
-    (kind,) = (one for one in KINDS if one == part)
-    number = ModelStore(existing(directory)).rollback(served_columns(), kind)
-    nothing = "the fixed weights serve again" if kind == "ranker" else f"no {kind} serve any more"
+    number = ModelStore(existing(directory)).rollback(served_columns(), part.value)
+    nothing = "the fixed weights serve again" if part is Part.RANKER else f"no {part.value} serves any more"
     typer.echo(f"model {number} serves again" if number else nothing)
 
 
 def served_columns() -> tuple[str, ...]:
     """The feature list of this version."""
     from endcap.features.rows import columns
-    from endcap.recommend import SOURCES
+    from endcap.sources import SOURCES
 
     return columns(SOURCES)

@@ -19,6 +19,7 @@ from endcap.engine import Engine
 from endcap.evaluation.dataset import Dataset
 from endcap.evaluation.plan import Plan
 from endcap.features.histories import Trail
+from endcap.learning.sequences import NotedState
 from endcap.runtime import Runtime, VirtualClock
 from endcap.state import State
 from endcap.stores.memory import MemoryLog
@@ -29,7 +30,7 @@ CHUNK = 20_000
 Side = Literal["all", "shared"]
 
 
-class LaggingState(State):
+class LaggingState(NotedState):
     """A state whose shared half waits until ``catch_up``."""
 
     def __init__(self, config: Config) -> None:
@@ -51,12 +52,16 @@ class LaggingState(State):
 class Lane:
     """One engine, one delay."""
 
-    def __init__(self, data: Dataset, plan: Plan, config: Config, delay_ms: int = 0, side: Side = "all") -> None:
+    def __init__(
+        self, data: Dataset, plan: Plan, config: Config, delay_ms: int = 0, side: Side = "all", *, noted: bool = False
+    ) -> None:
+        """``noted``: deep models can be trained on what this lane has folded."""
         self.delay_ms, self.side = delay_ms, side
         self.clock = VirtualClock(int(data.ts[0]))
         self.lagging = side == "shared" and delay_ms != 0
         runtime = Runtime(self.clock, seed=1)
-        self.engine = Engine(MemoryLog(), config, runtime, new_state=LaggingState if self.lagging else State)
+        kind = NotedState if noted else State
+        self.engine = Engine(MemoryLog(), config, runtime, new_state=LaggingState if self.lagging else kind)
         self.refused = 0
         self._data, self._plan = data, plan
         self._first = data.first_events()

@@ -27,7 +27,8 @@ from endcap.evaluation.lane import FROZEN, Lane, Side
 from endcap.evaluation.plan import DAY_MS, EXAMPLES, Plan, training_plan
 from endcap.evaluation.singles import NONE, POPULAR_DEPTH, Singles, group_for, padded
 from endcap.protocols import Ranker
-from endcap.recommend import SOURCES, Recommender
+from endcap.recommend import Recommender
+from endcap.sources import SOURCES
 from endcap.types import F8, I4, Query, Slate
 
 HYBRID = "hybrid"
@@ -119,25 +120,29 @@ class Replay:
         self, data: Dataset, plan: Plan, config: Config, *, trainer: Trainer | None = None,
         delays: Sequence[Delay] = (), variants: Mapping[str, Variant] | None = None, models: Sequence[str] = (),
         refit: Callable[[Engine], object] | None = None, refreshes: int = 1, n_examples: int = EXAMPLES, seed: int = 0,
+        deep: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """``models``: single models to read, all when empty. ``refreshes``: fits during the test window."""
+        """``models``: single models to read, all when empty. ``refreshes``: fits during the test window.
+
+        ``deep``: deep models that ``refit`` trains; only lanes without delay have them.
+        """
         self._data, self._plan = data, plan
         self._refit, self._refreshes = refit, 0 if plan.shared_frozen else refreshes
         frozen = Delay("", FROZEN, "shared") if plan.shared_frozen else Delay("", 0)
         own = evaluation_config(config, plan)
-        self._main = Lane(data, plan, own, frozen.ms, frozen.side)
+        self._main = Lane(data, plan, own, frozen.ms, frozen.side, noted=True)
         engine = self._main.engine
         self._shelves = {HYBRID: engine_shelf(self._main, trainer)}
         for name, variant in (variants or {}).items():
             recommender = Recommender(
-                engine.state, evaluation_config(config, plan, variant.without), engine.recommender
+                engine.state, evaluation_config(config, plan, variant.without), engine.recommender.sources
             )
             self._shelves[name] = Shelf(self._main, recommended_by(recommender), recommender, variant.trainer)
         for delay in delays:
             self._shelves[f"{HYBRID}@{delay.name}"] = engine_shelf(Lane(data, plan, own, delay.ms, delay.side), None)
         self._training = training_plan(data, plan, n=n_examples, seed=seed) if self._trained() else None
         self._horizon = DAY_MS if plan.target == "buy24h" else 0  # answers are known this much later
-        self._singles = Singles(engine.recommender, DEPTH, group_for(data, plan.target), models)
+        self._singles = Singles(engine.recommender, DEPTH, group_for(data, plan.target), models, deep)
         lists = {name: np.full((len(plan), DEPTH), NONE, np.int32) for name in (*self._shelves, *self._singles.names)}
         n = len(plan)
         self._run = Run(

@@ -16,7 +16,9 @@ import numpy as np
 
 from endcap.errors import InvalidInput
 from endcap.evaluation.dataset import CLICK, VIEW, Dataset
-from endcap.recommend import SOURCES, Ask, Recommender
+from endcap.models.network import MODELS
+from endcap.recommend import Ask, Recommender
+from endcap.sources import SOURCES
 from endcap.types import BOUGHT, I4, SEEN, WANTED, Interest
 
 HALF_LIVES = ("1h", "6h", "1d", "7d")
@@ -29,9 +31,15 @@ NONE = -2  # fills lists that are short; no item code
 class Singles:
     """Reads lists from one recommender."""
 
-    def __init__(self, recommender: Recommender, n: int, group: int, only: Sequence[str] = ()) -> None:
-        """``group``: the counter group that popularity means here. ``only``: the models wanted, all when empty."""
-        every = (*POPULAR, COVISIT_LAST, *recommender.sources)
+    def __init__(
+        self, recommender: Recommender, n: int, group: int, only: Sequence[str] = (), deep: Sequence[str] = ()
+    ) -> None:
+        """``group``: the counter group that popularity means here. ``only``: the models wanted, all when empty.
+
+        ``deep``: deep models that are trained; others have nothing to say.
+        """
+        silent = [name for name in MODELS if name not in deep]
+        every = (*POPULAR, COVISIT_LAST, *(name for name in recommender.sources.by_name if name not in silent))
         for name in only:
             if name not in every:
                 near = difflib.get_close_matches(name, every, n=1)
@@ -44,7 +52,7 @@ class Singles:
     def read(self, ask: Ask) -> dict[str, I4]:
         """The ``n`` best of each model for a query; ``begin_guard`` must have been called for it."""
         lists: dict[str, I4] = {}
-        asked = [name for name in self.names if name in self._recommender.sources]
+        asked = [name for name in self.names if name in self._recommender.sources.by_name]
         self._retrieve(asked, ask.interest, ask)
         for name in self.names:
             if name in POPULAR:
@@ -72,7 +80,7 @@ class Singles:
         recommender.candidates.begin(len(recommender.state.items))
         for name in names:
             n = max(ask.placement.candidates, self._n)
-            recommender.sources[name].retrieve(interest, recommender.candidates, SOURCES.index(name), n)
+            recommender.sources.by_name[name].retrieve(interest, recommender.candidates, SOURCES.index(name), n)
 
     def _proposed(self, name: str) -> I4:
         """What one source proposed, best first, the lower id first among equals."""

@@ -19,8 +19,7 @@ from scipy.sparse import csr_matrix, vstack
 from threadpoolctl import threadpool_limits
 
 from endcap.learning.boosting import TooFewExamples
-from endcap.learning.factors import cluster_centres
-from endcap.models.content import EXACT_RECORDS, MAIN, ContentModel, project_onto, vectors_of
+from endcap.models.content import MAIN, ContentModel
 from endcap.models.terms import BUCKETS, bag_of
 from endcap.types import Item
 
@@ -61,10 +60,7 @@ def fit_content(records: Iterable[Item], seed: int = 0, meta: dict[str, Any] | N
         svd = TruncatedSVD(n_components=MAIN, n_iter=4, random_state=seed)
         svd.fit(weighed)
     idf, directions = weigher.idf_.astype(np.float32), svd.components_.astype(np.float32)
-    projection = project_onto(idf, directions)
-    chunks = [items[first : first + CHUNK] for first in range(0, len(items), CHUNK)]
-    vectors = np.concatenate([vectors_of(chunk, projection) for chunk in chunks])
     return ContentModel(
-        idf, directions, cluster_centres(vectors, seed, EXACT_RECORDS),
+        idf, directions,
         {"records": len(items), "variance": float(svd.explained_variance_ratio_.sum()), **(meta or {})},
     )  # fmt: skip

@@ -25,10 +25,8 @@ from endcap.engine import Progress, silent
 from endcap.learning.boosting import TooFewExamples
 from endcap.learning.ratings import Ratings, fit_ratings
 from endcap.models.factors import Factors
-from endcap.models.vectors import EXACT, MOST_CLUSTERS, PER_CLUSTER
 from endcap.types import ACTION_WEIGHT, F4, F8, I1, I4, U4
 
-SAMPLED = 80  # rows a centre is learned from
 LEAST_PAIRS = 100  # fewer are no ground for any factor
 
 
@@ -117,7 +115,7 @@ def ready(config: FactorsConfig, names: list[str], vectors: F4, meta: dict[str, 
     gram = wide.T @ wide + config.regularization * np.eye(vectors.shape[1])
     inverse: F8 = np.linalg.inv(gram).astype(np.float64)
     return Factors(
-        config.method, names, vectors, inverse, config.alpha, cluster_centres(vectors, config.seed), meta
+        config.method, names, vectors, inverse, config.alpha, meta
     )  # fmt: skip
 
 
@@ -146,20 +144,3 @@ def bpr_vectors(matrix: csr_matrix, config: FactorsConfig) -> F4:
     )  # fmt: skip
     model.fit(matrix, show_progress=False)
     return np.ascontiguousarray(model.item_factors, np.float32)
-
-
-def cluster_centres(vectors: F4, seed: int, exact: int = EXACT) -> F4:
-    """k-means centres of the unit vectors, for catalogues too large to be read whole (more than ``exact`` rows)."""
-    if vectors.shape[0] <= exact:
-        return np.zeros((0, vectors.shape[1]), np.float32)
-    from sklearn.cluster import MiniBatchKMeans
-
-    n_clusters = min(MOST_CLUSTERS, vectors.shape[0] // PER_CLUSTER)
-    most = n_clusters * SAMPLED
-    if vectors.shape[0] > most:
-        vectors = vectors[np.random.default_rng(seed).choice(vectors.shape[0], most, replace=False)]
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    with threadpool_limits(1):
-        means = MiniBatchKMeans(n_clusters=n_clusters, batch_size=4096, n_init=1, max_iter=20, random_state=seed)
-        means.fit(unit)
-    return np.ascontiguousarray(means.cluster_centers_, np.float32)

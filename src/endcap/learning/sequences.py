@@ -40,6 +40,8 @@ class Sequences:
     region: I2  # [n] interned, -1 = none
     placement: I2  # [n] interned placement of the slate it came from, -1 = none
     item_ids: list[str]
+    regions: list[str]  # names of the numbers
+    placements: list[str]
 
     def __len__(self) -> int:
         return int(self.user.shape[0])
@@ -80,8 +82,8 @@ class NotedState(State):
         self._noted.append({name: found[name][keep].astype(COLUMNS[name]) for name in COLUMNS})
         return batch, trail
 
-    def sequences(self) -> Sequences:
-        """What was noted so far; anonymous visitors count as who they turned out to be."""
+    def sequences(self, most: int) -> Sequences:
+        """The newest ``most`` rows; anonymous visitors count as who they turned out to be."""
         joined: Arrays = {
             name: np.concatenate([part[name] for part in self._noted]) if self._noted else np.zeros(0, kind)
             for name, kind in COLUMNS.items()
@@ -90,7 +92,11 @@ class NotedState(State):
         people = np.unique(joined["user"])
         resolved = np.array([self.identity.resolve(int(one)) for one in people], np.int32)
         user = resolved[np.searchsorted(people, joined["user"])] if people.shape[0] else joined["user"]
-        order = np.argsort(joined["ts_s"], kind="stable")
+        order = np.argsort(joined["ts_s"], kind="stable")[-most:]
         found: Arrays = {**joined, "user": user}
         names = [self.items.name(item) for item in range(len(self.items))]
-        return Sequences(**{name: column[order] for name, column in found.items()}, item_ids=names)
+        labels = [self.labels.name(label).removeprefix("placement:") for label in range(len(self.labels))]
+        return Sequences(
+            **{name: column[order] for name, column in found.items()}, item_ids=names, placements=labels,
+            regions=[self.regions.name(region) for region in range(len(self.regions))],
+        )  # fmt: skip

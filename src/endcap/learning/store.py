@@ -1,7 +1,7 @@
 """Store: what was trained on a data directory, and what of it serves.
 
-    models/000001.endcap ...   one artifact each: a ranker (trees or an ONNX graph), factors, or a content space
-    models/serving.json        {"ranker": [1, 4], "factors": [2], "content": []}: of each kind the last one serves, the
+    models/000001.endcap ...   one artifact each: a ranker (trees or an ONNX graph), or what a source was trained to
+    models/serving.json        {"ranker": [1, 4], "factors": [2], "gru4rec": [3]}: of each kind the last one serves, the
                                ones before are what a rollback returns to
 
 Both are replaced by writing beside them and renaming, so a reader sees the old or the new file and never a part. An
@@ -13,47 +13,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct
 
-from endcap.artifacts import read_artifact, replace_file
+from endcap.artifacts import Artifact, read_artifact, replace_file
 from endcap.engine import Engine
 from endcap.errors import ArtifactError, NotFound
 from endcap.learning import rankers
 from endcap.learning.rankers import ranker_of
-from endcap.models import content, factors, plugged
+from endcap.models import content, factors, network, plugged
 from endcap.models.content import ContentModel
 from endcap.models.factors import Factors
+from endcap.models.network import Network
 from endcap.protocols import Ranker
+from endcap.sources import TRAINED, Trained
 
 FOLDER, POINTER = "models", "serving.json"
 KEPT_HISTORY = 20
 
-Kind = Literal["ranker", "factors", "content"]
-KINDS: tuple[Kind, ...] = ("factors", "content", "ranker")  # in the order in which they are put to use
-KIND_OF: dict[str, Kind] = {
-    rankers.SCHEMA: "ranker", plugged.SCHEMA: "ranker", factors.SCHEMA: "factors", content.SCHEMA: "content",
-}  # fmt: skip
-Loaded = Ranker | Factors | ContentModel
-
-
-class Pointer(Struct, frozen=True, forbid_unknown_fields=True):
-    """What ``serving.json`` holds."""
-
-    ranker: list[int] = []
-    factors: list[int] = []
-    content: list[int] = []
-
-    def history(self, kind: Kind) -> list[int]:
-        """Numbers that served, the last of which does."""
-        found: list[int] = getattr(self, kind)
-        return found
-
-    def serving(self, kind: Kind) -> int:
-        """The number that serves, 0 = none."""
-        return self.history(kind)[-1] if self.history(kind) else 0
+RANKER = "ranker"
+KINDS = (*TRAINED, RANKER)  # in the order in which they are put to use
+SCHEMAS = (rankers.SCHEMA, plugged.SCHEMA, factors.SCHEMA, content.SCHEMA, network.SCHEMA)
+Loaded = Ranker | Trained
+Pointer = dict[str, list[int]]  # by kind: numbers that served, the last of which does
 
 
 class Model(Struct, frozen=True, kw_only=True):
@@ -81,16 +65,16 @@ class ModelStore:
         write(self.path(number))
         return number
 
-    def promote(self, number: int, columns: tuple[str, ...]) -> Kind:
+    def promote(self, number: int, columns: tuple[str, ...]) -> str:
         """Let an artifact serve, from the next look of a server at the pointer on. Raises when it cannot be used."""
         kind, _ = self.load(number, columns)
-        history = [*(one for one in self.pointer().history(kind) if one != number), number]
+        history = [*(one for one in self.history(kind) if one != number), number]
         self._point(kind, history)
         return kind
 
-    def rollback(self, columns: tuple[str, ...], kind: Kind = "ranker") -> int:
+    def rollback(self, columns: tuple[str, ...], kind: str = RANKER) -> int:
         """Return to what served before; gives its number, 0 for none (of rankers: the fixed weights)."""
-        history = self.pointer().history(kind)
+        history = self.history(kind)
         if not history:
             raise NotFound(f"no trained {kind} serves, so there is nothing to return from; train: endcap train")
         if len(history) > 1:
@@ -100,7 +84,7 @@ class ModelStore:
 
     # ------------------------------------------------------------ read
 
-    def load(self, number: int, columns: tuple[str, ...]) -> tuple[Kind, Loaded]:
+    def load(self, number: int, columns: tuple[str, ...]) -> tuple[str, Loaded]:
         """A stored artifact, checked; a ranker for rows of these columns.
 
         ``NotFound`` for an unknown number; ``ArtifactError`` when the file is damaged, of another schema, trained on
@@ -110,19 +94,21 @@ class ModelStore:
             raise NotFound(f"no model {number} in {self.folder}; endcap models list shows what there is")
         path = self.path(number)
         artifact = read_artifact(path)
-        kind = KIND_OF.get(artifact.schema)
+        kind = kind_of(artifact)
         if kind is None:
-            raise ArtifactError(f"{path} has schema {artifact.schema!r}, expected one of {', '.join(KIND_OF)}")
+            raise ArtifactError(f"{path} has schema {artifact.schema!r}, expected one of {', '.join(SCHEMAS)}")
         if kind == "factors":
             return kind, Factors.load(path)
         if kind == "content":
             return kind, ContentModel.load(path)
+        if artifact.schema == network.SCHEMA:
+            return kind, Network.of(artifact, path)
         return kind, ranker_of(artifact, columns, path)
 
     def ranker(self, number: int, columns: tuple[str, ...]) -> Ranker:
         """A stored ranker; ``NotFound`` when the number is of something else."""
         kind, model = self.load(number, columns)
-        if kind != "ranker" or isinstance(model, Factors | ContentModel):
+        if isinstance(model, Factors | ContentModel | Network):
             raise NotFound(f"model {number} in {self.folder} is of the kind {kind}, not a ranker")
         return model
 
@@ -134,9 +120,13 @@ class ModelStore:
             return None
         return facts.st_mtime_ns, facts.st_ino
 
-    def serving(self, kind: Kind = "ranker") -> int:
+    def history(self, kind: str = RANKER) -> list[int]:
+        """Numbers of this kind that served, the last of which does."""
+        return self.pointer().get(kind, [])
+
+    def serving(self, kind: str = RANKER) -> int:
         """The number of the artifact of this kind that serves, 0 = none."""
-        return self.pointer().serving(kind)
+        return (self.history(kind) or [0])[-1]
 
     def models(self, columns: tuple[str, ...]) -> list[Model]:
         """Everything stored, oldest first, each with what is wrong with it if anything is."""
@@ -146,11 +136,11 @@ class ModelStore:
             kind, error = "unknown", None
             try:
                 artifact = read_artifact(self.path(number))
-                kind, meta = KIND_OF.get(artifact.schema, "unknown"), artifact.meta
+                kind, meta = kind_of(artifact) or "unknown", artifact.meta
                 self.load(number, columns)
             except ArtifactError as wrong:
                 error = wrong.message
-            serving = any(pointer.serving(one) == number for one in KINDS)
+            serving = any(served[-1:] == [number] for served in pointer.values())
             found.append(Model(number=number, kind=kind, serving=serving, meta=meta, error=error))
         return found
 
@@ -162,30 +152,43 @@ class ModelStore:
         """What serves now."""
         file = self.folder / POINTER
         try:
-            return msgspec.json.decode(file.read_bytes(), type=Pointer)
+            found = msgspec.json.decode(file.read_bytes(), type=Pointer)
         except FileNotFoundError:
-            return Pointer()
+            return {}
         except (OSError, msgspec.MsgspecError) as wrong:
             raise ArtifactError(
                 f'{file} cannot be read: {wrong}; expected {{"ranker": [1, 2]}}. '
                 "Delete it and name what shall serve: endcap models promote NUMBER"
             ) from wrong
+        unknown = sorted(set(found) - set(KINDS))
+        if unknown:
+            raise ArtifactError(f"{file} names the kind {unknown[0]!r}; known: {', '.join(KINDS)}")
+        return found
 
     def path(self, number: int) -> Path:
         """The file of an artifact."""
         return self.folder / f"{number:06d}.endcap"
 
-    def _point(self, kind: Kind, history: list[int]) -> None:
-        pointer = structs.replace(self.pointer(), **{kind: history[-KEPT_HISTORY:]})
+    def _point(self, kind: str, history: list[int]) -> None:
+        pointer = {**self.pointer(), kind: history[-KEPT_HISTORY:]}
         replace_file(self.folder / POINTER, msgspec.json.encode(pointer))
 
 
-def use(engine: Engine, kind: Kind, number: int, store: ModelStore) -> None:
+def kind_of(artifact: Artifact) -> str | None:
+    """What an artifact is: a ranker, or the source that it is for."""
+    if artifact.schema == network.SCHEMA:
+        return str(artifact.meta.get("model"))
+    return {
+        rankers.SCHEMA: RANKER, plugged.SCHEMA: RANKER, factors.SCHEMA: "factors", content.SCHEMA: "content",
+    }.get(artifact.schema)  # fmt: skip
+
+
+def use(engine: Engine, kind: str, number: int, store: ModelStore) -> None:
     """Let an engine serve artifact ``number`` of a kind, 0 = none. Raises as ``load``, and what served goes on."""
     model = store.load(number, engine.columns)[1] if number else None
-    if isinstance(model, Factors) or (model is None and kind == "factors"):
-        engine.use_factors(model)
-    elif isinstance(model, ContentModel) or (model is None and kind == "content"):
-        engine.use_content(model)
-    else:
+    if kind == RANKER:
+        assert not isinstance(model, Factors | ContentModel | Network)
         engine.use_ranker(model)
+    else:
+        assert model is None or isinstance(model, Factors | ContentModel | Network)
+        engine.use_model(kind, model)

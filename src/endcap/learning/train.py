@@ -1,7 +1,7 @@
 r"""Train: replay a log on a virtual clock, learn what it teaches, and judge the ranker on the newest requests.
 
     log -> lessons (moments to ask at) -> replay: fold up to the moment, read the candidates' rows -> trees -> gate
-                                             \-> factors and content space, fitted on everything at the end
+                                             \-> what sources speak by, fitted on everything at the end
 
 Lessons are of two kinds: logged slates that were rewarded (learning/logged.py), and what shoppers did next
 (learning/lessons.py). With ``slates_enough`` slates the first kind are three of four; below that the second fill up in
@@ -11,6 +11,8 @@ The replay drives an engine in memory, with the same fold and the same reads as 
 log is only read, so a server may be writing it. Everything after the moment of a request is unknown to its rows (law
 L9): the vectors that rows are read with are fitted where the window begins. The newest part of the window is not
 learned: it is what the gate judges by.
+
+A deep model serves only if a ranker that sees its proposals is better than one that does not (learning/worth.py).
 
 Cost: about 0.3 ms per request asked, 5 us per event folded, the trees, and the vectors twice; 12,000 requests on a log
 of a million events take about a minute of one core; a log with slates is folded twice. Memory: the state, and the rows
@@ -32,19 +34,22 @@ from endcap.engine import Engine, Progress, silent
 from endcap.errors import InvalidInput
 from endcap.learning.boosting import Boosting, fit_heads
 from endcap.learning.examples import Examples, Table, mixed
-from endcap.learning.gate import Verdict, judge
+from endcap.learning.gate import LEAST_QUERIES, Verdict, judge
 from endcap.learning.lessons import OBJECTIVES, Lesson, Story, window_start
 from endcap.learning.logged import Logged, SlateLesson, SlateRows, read_slates
 from endcap.learning.rankers import save_trees
 from endcap.learning.ratings import Ratings, ratings_of
-from endcap.learning.store import KINDS, Kind, ModelStore
-from endcap.learning.vectors import fit_vectors
-from endcap.models.content import ContentModel
-from endcap.models.factors import Factors
+from endcap.learning.sequences import NotedState
+from endcap.learning.store import RANKER, ModelStore
+from endcap.learning.vectors import ALWAYS, fit_vectors
+from endcap.learning.worth import Blind, without
 from endcap.models.linear import LinearRanker
+from endcap.models.network import MODELS
 from endcap.models.tree_ranker import Head, TreeRanker
 from endcap.protocols import EventLog, Ranker
 from endcap.runtime import Runtime, VirtualClock
+from endcap.sources import TRAINED, Trained
+from endcap.state import State
 from endcap.stores.memory import MemoryLog
 from endcap.types import Event, Impression, Interaction, Query, Stored
 
@@ -54,7 +59,6 @@ EVERY_CANDIDATE = 1_024  # for the gate
 LEAST_REPLAY = 0.25  # of the examples: slates say nothing of candidates that were never shown
 JUDGED = 5  # one request is judged by for so many learned from
 Moment = Lesson | SlateLesson
-VECTORS: tuple[Kind, ...] = ("factors", "content")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,7 @@ class Rehearsal:
     columns: tuple[str, ...]
     learned: Table
     unseen: Table
-    vectors: dict[str, Factors | ContentModel | str]  # by kind: fitted at the end, or why not
+    vectors: dict[str, Trained | str]  # by kind: fitted at the end, or why not
     meta: dict[str, Any]
 
 
@@ -76,36 +80,68 @@ class Outcome:
     promoted: bool = False
     verdict: Verdict | None = None
     meta: dict[str, Any] = field(default_factory=dict)
-    vectors: dict[str, int | str] = field(default_factory=dict)  # by kind: number of what serves now, or why not
+    vectors: dict[str, int | str] = field(default_factory=dict)  # by kind: number of what was stored, or why not
+    worth: dict[str, Verdict] = field(default_factory=dict)  # by deep model: what it brings; passed = it serves now
 
 
 def train_and_judge(
-    log: EventLog, directory: Path, config: Config, *, kinds: Collection[Kind] = KINDS, force: bool = False,
+    log: EventLog, directory: Path, config: Config, *, kinds: Collection[str] = (), force: bool = False,
     progress: Progress = silent,
 ) -> Outcome:  # fmt: skip
-    """Train these kinds and store them. Vectors serve at once, the ranker if the gate lets it pass (or ``force``)."""
+    """Train these kinds and store them; none named: the ranker, factors, content and every deep model that serves.
+
+    Factors and content serve at once, a deep model if it helps the ranker, the ranker if the gate lets it pass (or all
+    of them by ``force``). With a deep model the ranker is always trained: by it the model is judged.
+    """
     began, store = perf_counter(), ModelStore(directory)
-    pointer = store.pointer()
-    used = [kind for kind in VECTORS if kind in kinds or pointer.serving(kind)]
-    done = rehearse(log, config, vectors=used, fitted=kinds, ask="ranker" in kinds, progress=progress)
+    serving = [kind for kind in TRAINED if store.serving(kind)]
+    kinds = set(kinds or (*ALWAYS, RANKER, *serving))
+    deep = [kind for kind in MODELS if kind in kinds]
+    if deep:
+        kinds.add(RANKER)
+    used = [kind for kind in TRAINED if kind in kinds or kind in serving]
+    checkpoints = store.folder / "checkpoints" if deep else None
+    done = rehearse(
+        log, config, vectors=used, fitted=kinds, ask=RANKER in kinds, progress=progress, checkpoints=checkpoints
+    )
+    worth: dict[str, Verdict] = {}
+    if RANKER in kinds:
+        progress("trees", 0, 0)
+        judged = [kind for kind in deep if not isinstance(done.vectors[kind], str)]
+        worth = {kind: worth_of(kind, judged, done, config.learning) for kind in judged}
     vectors: dict[str, int | str] = {}
     for kind, model in done.vectors.items():
         vectors[kind] = model if isinstance(model, str) else store.save(model.save)
-        if not isinstance(model, str):
+        if not isinstance(model, str) and (kind not in worth or worth[kind].passed or force):
             store.promote(int(vectors[kind]), done.columns)
-    if "ranker" not in kinds:
+    if RANKER not in kinds:
         return Outcome(vectors=vectors, meta=done.meta)
-    progress("trees", 0, 0)
-    heads = grown(done, config.learning)
-    ranker = TreeRanker("trees-new", done.columns, heads)
-    verdict = judge(ranker, serving_ranker(store, done.columns), done.unseen, rewards_of(config.learning))
+    hidden = [kind for kind, verdict in worth.items() if not (verdict.passed or force)]
+    heads = grown(done, config.learning, hidden)
+    ranker = Blind(TreeRanker("trees-new", done.columns, heads), done.columns, hidden)
+    before = Blind(serving_ranker(store, done.columns), done.columns, hidden)
+    verdict = judge(ranker, before, done.unseen, rewards_of(config.learning))
     gate = {"new": verdict.new, "old": verdict.old, "queries": verdict.queries}
     meta = {**done.meta, "gate": gate, "seconds": round(perf_counter() - began, 1)}
     number = store.save(lambda path: save_trees(path, heads, done.columns, meta))
     promoted = verdict.passed or force
     if promoted:
         store.promote(number, done.columns)
-    return Outcome(number, promoted, verdict, meta, vectors)
+    return Outcome(number, promoted, verdict, meta, vectors, worth)
+
+
+def worth_of(model: str, deep: Collection[str], done: Rehearsal, how: LearningConfig) -> Verdict:
+    """What a ranker that sees ``model`` gains over one that sees none of the models ``deep``."""
+    others = [kind for kind in deep if kind != model]
+    with_it, without_it = (
+        Blind(TreeRanker(f"trees-{len(hidden)}", done.columns, grown(done, how, hidden)), done.columns, hidden)
+        for hidden in (others, list(deep))
+    )
+    verdict = judge(with_it, without_it, done.unseen, rewards_of(how))
+    helps = verdict.queries >= LEAST_QUERIES and verdict.new - verdict.old > verdict.standard_error
+    return structs.replace(
+        verdict, passed=helps, why="it helps the ranker" if helps else "it brings the ranker nothing"
+    )
 
 
 def serving_ranker(store: ModelStore, columns: tuple[str, ...]) -> Ranker:
@@ -121,12 +157,14 @@ def serving_ranker(store: ModelStore, columns: tuple[str, ...]) -> Ranker:
 
 def rehearse(
     log: EventLog, config: Config, *, vectors: Collection[str] = (), fitted: Collection[str] = (), ask: bool = True,
-    progress: Progress = silent,
+    progress: Progress = silent, checkpoints: Path | None = None,
 ) -> Rehearsal:  # fmt: skip
     """Replay a log, note the rows of requests of its newest window (``ask``), and fit ``fitted`` at the end.
 
-    ``vectors``: kinds that rows are read with, fitted on what came before the window.
+    ``vectors``: kinds that rows are read with, fitted on what came before the window. Deep models among them are asked
+    on every placement, whether or not it names them.
     """
+    config = asking(config, [kind for kind in MODELS if kind in vectors])
     how, until = config.learning, log.last_offset()
     if how.slates_enough < 1:
         raise InvalidInput(f"learning.slates_enough is {how.slates_enough}; expected at least 1")
@@ -146,18 +184,20 @@ def rehearse(
         )
     )  # fmt: skip
     clock = VirtualClock(0)
-    with Engine(MemoryLog(), config, Runtime(clock, seed=1)) as engine:
+    noted = NotedState if any(kind in MODELS for kind in (*vectors, *fitted)) else State
+    early, late = (checkpoints / part if checkpoints else None for part in ("window", "end"))
+    with Engine(MemoryLog(), config, Runtime(clock, seed=1), new_state=noted) as engine:
         for n, (moment, note) in enumerate(asked(log, moments, engine, clock, until, reader, progress)):
             if n == 0 and vectors:
-                fit_vectors(engine, vectors, ratings_until(log, moment.offset - 1, config))
-            early = moment.ts < plan.judged_from
+                fit_vectors(engine, vectors, ratings_until(log, moment.offset - 1, config), progress, early)
+            before = moment.ts < plan.judged_from
             if isinstance(moment, SlateLesson):
-                note(shown if early else unseen_shown)
+                note(shown if before else unseen_shown)
             else:
-                note(replayed if early else unseen)
+                note(replayed if before else unseen)
         columns = engine.columns
-        kinds = [kind for kind in VECTORS if kind in fitted]
-        found = fit_vectors(engine, kinds, ratings_until(log, until, config) if "factors" in kinds else None)
+        ratings = ratings_until(log, until, config) if "factors" in fitted else None
+        found = fit_vectors(engine, fitted, ratings, progress, late)
     table = mixed(shown, replayed)
     meta = {
         "first_offset": moments[0].offset if moments else 0, "last_offset": until, "from_ts": start, "to_ts": last,
@@ -216,11 +256,22 @@ def ratings_until(log: EventLog, until: int, config: Config) -> Ratings | None:
     return ratings_of(log, until) if config.factors.method == "mf" else None
 
 
-def grown(done: Rehearsal, how: LearningConfig) -> list[Head]:
-    """The trees of every objective that can be learned."""
+def asking(config: Config, deep: Sequence[str]) -> Config:
+    """The settings with these deep models among the sources of every placement that a ranker orders."""
+    if not deep:
+        return config
+    placements = {
+        name: structs.replace(one, sources=[*one.sources, *(kind for kind in deep if kind not in one.sources)])
+        for name, one in config.placements.items()
+    }
+    return structs.replace(config, placements=placements)
+
+
+def grown(done: Rehearsal, how: LearningConfig, hidden: Collection[str] = ()) -> list[Head]:
+    """The trees of every objective that can be learned, from rows that hide some sources."""
     boosting = Boosting(trees=how.trees, leaves=how.leaves, learning_rate=how.learning_rate, seed=how.seed)
     rewards = dict(zip(OBJECTIVES, rewards_of(how), strict=True))
-    return fit_heads(done.learned, done.columns, OBJECTIVES, rewards, boosting)
+    return fit_heads(without(done.learned, done.columns, hidden), done.columns, OBJECTIVES, rewards, boosting)
 
 
 def rewards_of(how: LearningConfig) -> list[float]:

@@ -1,65 +1,88 @@
-"""Vectors: factors and content space of an engine, fitted from what it knows now and swapped in.
+"""Vectors: what the trained sources of an engine speak by, fitted from what it knows now and swapped in.
 
 One call for a background job, an evaluation on a virtual clock, or a notebook. What there is too little data for is
-left as it was, and said.
+left as it was, and said. Deep models learn from sequences, which only a state that notes them has
+(learning/sequences.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from pathlib import Path
 
-from endcap.engine import Engine
+from endcap.engine import Engine, Progress, silent
 from endcap.learning.boosting import TooFewExamples
 from endcap.learning.content import fit_content
 from endcap.learning.factors import factors_of_ratings, fit_factors, pairs_of
+from endcap.learning.networks import Lessons, fit_network
 from endcap.learning.ratings import Ratings
+from endcap.learning.sequences import NotedState
 from endcap.models.content import ContentModel
 from endcap.models.factors import Factors
+from endcap.models.network import MODELS, Network
+from endcap.sources import Trained
+
+ALWAYS = ("factors", "content")  # cheap enough to be fitted unasked
 
 
-def refit_vectors(engine: Engine, kinds: Collection[str] = ("factors", "content")) -> dict[str, str]:
+def refit_vectors(engine: Engine, kinds: Collection[str] = ALWAYS, progress: Progress = silent) -> dict[str, str]:
     """Fit and use these kinds. Gives by kind what became of it: "used", or why it was not fitted."""
-    fitted = fit_vectors(engine, kinds)
+    fitted = fit_vectors(engine, kinds, progress=progress)
     return {kind: found if isinstance(found, str) else "used" for kind, found in fitted.items()}
 
 
 def fit_vectors(
-    engine: Engine, kinds: Collection[str], ratings: Ratings | None = None
-) -> dict[str, Factors | ContentModel | str]:
+    engine: Engine, kinds: Collection[str], ratings: Ratings | None = None, progress: Progress = silent,
+    checkpoints: Path | None = None,
+) -> dict[str, Trained | str]:  # fmt: skip
     """The same, but gives what was fitted itself. ``ratings``: for ``factors.method = "mf"``."""
-    fits: dict[str, Callable[[], Factors | ContentModel]] = {
-        "factors": lambda: refit_factors(engine, ratings), "content": lambda: refit_content(engine),
-    }  # fmt: skip
-    found: dict[str, Factors | ContentModel | str] = {}
-    for kind, fit in fits.items():
+    found: dict[str, Trained | str] = {}
+    for kind in (*ALWAYS, *MODELS):
         if kind in kinds:
             try:
-                found[kind] = fit()
+                found[kind] = fitted(engine, kind, ratings, progress, checkpoints)
             except TooFewExamples as few:
                 found[kind] = few.message
     return found
 
 
-def refit_factors(engine: Engine, ratings: Ratings | None = None) -> Factors:
+def fitted(engine: Engine, kind: str, ratings: Ratings | None, progress: Progress, checkpoints: Path | None) -> Trained:
+    """Fit one kind and let the engine serve it."""
+    if kind == "factors":
+        model: Trained = new_factors(engine, ratings)
+    elif kind == "content":
+        model = new_content(engine)
+    else:
+        model = new_network(engine, kind, progress, checkpoints)
+    engine.use_model(kind, model)
+    return model
+
+
+def new_factors(engine: Engine, ratings: Ratings | None = None) -> Factors:
     """Factors of the interactions that the engine's rings hold; with ``factors.method = "mf"``, of ``ratings``."""
     state, config = engine.state, engine.config.factors
     if config.method == "mf":
         if ratings is None:
             raise TooFewExamples("factors.method is mf, which reads ratings from a log: endcap train does")
-        factors = factors_of_ratings(ratings, config, {"offset": state.offset})
-        engine.use_factors(factors)
-        return factors
+        return factors_of_ratings(ratings, config, {"offset": state.offset})
     n_users, n_items = len(state.users), len(state.items)
     pairs = pairs_of(state.histories, n_users, n_items, engine.runtime.now() // 1000, config.half_life_d)
     names = [state.items.name(item) for item in range(n_items)]
-    factors = fit_factors(pairs, names, config, {"offset": state.offset})
-    engine.use_factors(factors)
-    return factors
+    return fit_factors(pairs, names, config, {"offset": state.offset})
 
 
-def refit_content(engine: Engine) -> ContentModel:
+def new_content(engine: Engine) -> ContentModel:
     """The content space of the engine's catalogue."""
-    records = engine.items(n=len(engine.state.items))
-    model = fit_content(records, meta={"offset": engine.offset})
-    engine.use_content(model)
-    return model
+    return fit_content(engine.items(n=len(engine.state.items)), meta={"offset": engine.offset})
+
+
+def new_network(engine: Engine, model: str, progress: Progress = silent, checkpoints: Path | None = None) -> Network:
+    """A deep model of what the engine's state has noted."""
+    state = engine.state
+    if not isinstance(state, NotedState):
+        raise TooFewExamples(f"{model} learns from sequences, which this engine does not note: endcap train does")
+    sequences = state.sequences(engine.config.deep.events)
+    records = [state.catalogue.record(item) for item in range(len(sequences.item_ids))]
+    return fit_network(
+        model, Lessons(sequences, records), engine.config.deep, {"offset": state.offset}, progress, checkpoints
+    )

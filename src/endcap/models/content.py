@@ -35,15 +35,13 @@ from endcap.candidates import Candidates
 from endcap.errors import ArtifactError
 from endcap.models.nearest import Nearest
 from endcap.models.terms import BUCKETS, bag_of
-from endcap.models.vectors import MOST_CLUSTERS, PER_CLUSTER, ItemVectors
+from endcap.models.vectors import ItemVectors
 from endcap.types import F4, I4, Arrays, Interest, Item
 
 SCHEMA = "endcap-content-1"
 DIM = 128
 MAIN = 32  # of them for the main directions, once fitted
 NEWEST = 3  # seeds that speak, if the query names no item itself
-EXACT_RECORDS = 20_000  # vectors up to which a search reads all
-TAIL = 0.25  # share of vectors outside of clusters from which on they are sorted in
 ROUNDING = 1e-6
 LIKE = 0.25  # cosines below say nothing
 
@@ -70,14 +68,13 @@ class ContentModel:
 
     idf: F4  # [BUCKETS]
     directions: F4  # [k, BUCKETS], orthonormal
-    centres: F4  # [clusters, DIM]; none for small catalogues
     meta: dict[str, Any] = field(default_factory=dict)  # number of records, log range, share of variance kept
 
     def save(self, path: Path) -> None:
         """Write the artifact; buckets that no direction uses are left out."""
         used = np.flatnonzero(self.directions.any(axis=0)).astype(np.int32)
         arrays: Arrays = {
-            "idf": self.idf, "used": used, "directions": self.directions[:, used], "centres": self.centres
+            "idf": self.idf, "used": used, "directions": self.directions[:, used]
         }  # fmt: skip
         write_artifact(path, arrays, SCHEMA, self.meta)
 
@@ -86,12 +83,12 @@ class ContentModel:
         """Read an artifact. ``ArtifactError`` when it is missing, damaged or not what it says."""
         found = read_artifact(path, SCHEMA)
         try:
-            idf, used, held, centres = (found.arrays[name] for name in ("idf", "used", "directions", "centres"))
+            idf, used, held = (found.arrays[name] for name in ("idf", "used", "directions"))
             directions = np.zeros((held.shape[0], BUCKETS), np.float32)
             directions[:, used] = held
         except (KeyError, IndexError, ValueError) as wrong:
             raise ArtifactError(f"{path} holds no content model: {wrong!r}; fit again") from wrong
-        model = cls(idf, directions, centres, dict(found.meta))
+        model = cls(idf, directions, dict(found.meta))
         model.check()
         return model
 
@@ -99,9 +96,9 @@ class ContentModel:
         """``ArtifactError`` unless shapes fit and every number is finite."""
         k = self.directions.shape[0]
         fits = self.idf.shape == (BUCKETS,) and self.directions.shape == (k, BUCKETS) and k < DIM
-        if not fits or self.centres.ndim != 2 or self.centres.shape[1] != DIM:
+        if not fits:
             raise ArtifactError(f"a content model is for {BUCKETS} buckets, not {self.directions.shape}; fit again")
-        if not all(np.isfinite(array).all() for array in (self.idf, self.directions, self.centres)):
+        if not all(np.isfinite(array).all() for array in (self.idf, self.directions)):
             raise ArtifactError("the content model holds NaN or infinite numbers; fit again")
 
     def projection(self) -> F4:
@@ -194,21 +191,7 @@ class ContentSource:
             self.vectors.become(built)
             self.nearest.clear()
             self._next = None
-        if not self._waiting:
-            self._sort_in()
         return len(self._waiting)
-
-    def _sort_in(self) -> None:
-        """Keep searches short: large catalogues lie by cluster, around fitted centres or else around sampled items."""
-        vectors = self.vectors
-        outside = vectors.n - int(vectors.cluster_start[-1])
-        if vectors.n <= EXACT_RECORDS or outside < TAIL * vectors.n:
-            return
-        centres = self.model.centres if self.model is not None else vectors.unit[:0]
-        if not centres.shape[0]:
-            n_clusters = min(MOST_CLUSTERS, vectors.n // PER_CLUSTER)
-            centres = vectors.unit[np.linspace(0, vectors.n - 1, n_clusters).astype(np.int64)]
-        vectors.cluster(centres)
 
     def _note_changes(self) -> None:
         if self._version == self._catalogue.version:

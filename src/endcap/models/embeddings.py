@@ -175,10 +175,14 @@ class EmbeddingClient:
         deadline = time.monotonic() + self._answer_s
         try:
             connection.connect()
-            connection.sock.settimeout(self._answer_s)
+            sock = connection.sock
+            sock.settimeout(self._answer_s)
             connection.request("POST", place.path, body, headers)
             answer = connection.getresponse()
-            content = self._read(answer, connection.sock, deadline)
+            try:
+                content = self._read(answer, sock, deadline)
+            finally:
+                answer.close()
         except (OSError, http.client.HTTPException) as broken:
             if isinstance(broken, ssl.SSLCertVerificationError):
                 raise EmbeddingFailed(f"{place.host}: the certificate is not valid: {broken.verify_message}") from None
@@ -194,14 +198,14 @@ class EmbeddingClient:
             raise EmbeddingFailed(f"{place.host} refused (status {answer.status}): {said}")
         return content
 
-    def _read(self, answer: http.client.HTTPResponse, sock: socket.socket | None, deadline: float) -> bytes:
+    def _read(self, answer: http.client.HTTPResponse, sock: socket.socket, deadline: float) -> bytes:
         parts: list[bytes] = []
         size = 0
         while True:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"no whole answer within {self._answer_s:g} s")
-            if sock is not None and sock.fileno() >= 0:
+            if sock.fileno() >= 0:
                 sock.settimeout(left)
             part = answer.read1(1 << 16)
             if not part:
@@ -226,7 +230,12 @@ class Checked(http.client.HTTPConnection):
             return
         self.sock = socket.create_connection((self._to.address, self._to.port), self.timeout)
         if self._to.secure:
-            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self._to.host)
+            plain = self.sock
+            try:
+                self.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=self._to.host)
+            except OSError:
+                plain.close()
+                raise
 
 
 def seconds(header: str | None) -> float:

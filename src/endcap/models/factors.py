@@ -32,7 +32,7 @@ from endcap.artifacts import read_artifact, write_artifact
 from endcap.blocks import grown
 from endcap.candidates import Candidates
 from endcap.errors import ArtifactError
-from endcap.models.vectors import EXACT, ItemVectors, dot
+from endcap.models.vectors import ItemVectors, dot
 from endcap.types import F4, F8, I4, I8, MAX_SEEDS, U1, Arrays, Interest
 
 SCHEMA = "endcap-factors-1"
@@ -48,7 +48,6 @@ class Factors:
     vectors: F4  # [n, dim]
     inverse_gram: F8  # [dim, dim]: (Y'Y + lambda I)^-1
     alpha: float  # confidence of an item of weight w is 1 + alpha w
-    centres: F4  # [clusters, dim] of the unit vectors; none for small catalogues
     meta: dict[str, Any]  # log range, settings, metrics
 
     def save(self, path: Path) -> None:
@@ -59,7 +58,6 @@ class Factors:
             "ends": np.cumsum([len(one) for one in encoded], dtype=np.int64),
             "vectors": self.vectors,
             "inverse_gram": self.inverse_gram,
-            "centres": self.centres,
         }
         write_artifact(path, arrays, SCHEMA, {**self.meta, "method": self.method, "alpha": self.alpha})
 
@@ -72,7 +70,7 @@ class Factors:
             item_ids = split_ids(arrays["ids"], arrays["ends"])
             made = cls(
                 str(meta.pop("method")), item_ids, arrays["vectors"], arrays["inverse_gram"],
-                float(meta.pop("alpha")), arrays["centres"], meta,
+                float(meta.pop("alpha")), meta,
             )  # fmt: skip
             made.check()
         except (KeyError, ValueError, TypeError) as wrong:
@@ -83,11 +81,11 @@ class Factors:
         """``ArtifactError`` unless shapes fit each other and every number is finite."""
         dim = self.vectors.shape[1] if self.vectors.ndim == 2 else -1
         fits = self.vectors.shape == (len(self.item_ids), dim) and self.inverse_gram.shape == (dim, dim)
-        if not fits or self.centres.ndim != 2 or self.method not in METHODS or not self.alpha > 0.0:
+        if not fits or self.method not in METHODS or not self.alpha > 0.0:
             raise ArtifactError(
                 f"factors do not fit together: {len(self.item_ids)} items, {self.vectors.shape} vectors"
             )
-        if not all(np.isfinite(array).all() for array in (self.vectors, self.inverse_gram, self.centres)):
+        if not all(np.isfinite(array).all() for array in (self.vectors, self.inverse_gram)):
             raise ArtifactError("factors hold NaN or infinite numbers; train again")
 
 
@@ -175,8 +173,6 @@ class FactorsSource:
         dim = factors.vectors.shape[1]
         self.vectors.clear(dim)
         self.vectors.put(dense[known], factors.vectors[known])
-        if known.shape[0] > EXACT and factors.centres.shape[0]:
-            self.vectors.cluster(factors.centres)
         n = self.vectors.n
         y = self.vectors.unit[:n] * self.vectors.scale[:n, None]
         self.ready = grown(np.zeros((0, dim), np.float32), n, 0.0)

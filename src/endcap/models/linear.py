@@ -48,6 +48,12 @@ DEFAULT_TERMS: Mapping[str, Term] = {
     "src:content": Term(0.35, 0.5),
     "src:popular": Term(0.25, 0.3),
     "src:trending": Term(0.10, 0.3),
+    # deep models: 1 = the model's best
+    "src:gru4rec": Term(0.60, 0.3),
+    "src:nextitnet": Term(0.60, 0.3),
+    "src:sasrec": Term(0.60, 0.3),
+    "src:two_tower": Term(0.35, 0.3),
+    "src:youtube": Term(0.35, 0.3),
     # taste
     "category_short": Term(0.25),
     "category_long": Term(0.10),

@@ -34,7 +34,7 @@ from endcap.artifacts import Artifact, read_artifact, write_artifact
 from endcap.blocks import Blocks
 from endcap.candidates import Candidates
 from endcap.errors import ArtifactError
-from endcap.models.vectors import EXACT, ItemVectors
+from endcap.models.vectors import ItemVectors
 from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I4, U4, Arrays, Interest
 
 SCHEMA = "endcap-network-1"
@@ -55,7 +55,6 @@ class Network:
     vectors: F4  # [n, dim]: an item's score is vectors[item] . user vector
     graphs: dict[str, bytes]  # ONNX by role
     arrays: Arrays  # whatever else the model needs, by name
-    centres: F4  # [clusters, dim] of the unit vectors; none for small catalogues
     meta: dict[str, Any]  # log range, settings, metrics
 
     def save(self, path: Path) -> None:
@@ -65,7 +64,6 @@ class Network:
             "item_ids": np.frombuffer(b"".join(encoded), np.uint8),
             "item_ends": np.cumsum([len(one) for one in encoded], dtype=np.int64),
             "vectors": self.vectors,
-            "centres": self.centres,
             **{GRAPH + role: np.frombuffer(graph, np.uint8) for role, graph in self.graphs.items()},
             **self.arrays,
         }
@@ -85,7 +83,7 @@ class Network:
             graphs = {key[len(GRAPH) :]: arrays.pop(key).tobytes() for key in list(arrays) if key.startswith(GRAPH)}
             made = cls(
                 str(meta.pop("model")), [ids[a:b].decode() for a, b in pairwise([0, *ends])], arrays.pop("vectors"),
-                graphs, {}, arrays.pop("centres"), meta,
+                graphs, {}, meta,
             )  # fmt: skip
             made.arrays.update(arrays)
             made.check()
@@ -98,12 +96,12 @@ class Network:
         if self.model not in MODELS:
             raise ArtifactError(f"no model {self.model!r}; known: {', '.join(MODELS)}")
         dim = self.vectors.shape[1] if self.vectors.ndim == 2 else -1
-        fits = self.vectors.shape == (len(self.item_ids), dim) and self.centres.ndim == 2
+        fits = self.vectors.shape == (len(self.item_ids), dim)
         if not fits:
             raise ArtifactError(
                 f"{self.model} does not fit together: {len(self.item_ids)} items, {self.vectors.shape} vectors"
             )
-        for name, array in {"vectors": self.vectors, "centres": self.centres, **self.arrays}.items():
+        for name, array in {"vectors": self.vectors, **self.arrays}.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise ArtifactError(f"{self.model} holds NaN or infinite numbers in {name}; train again")
 
@@ -206,8 +204,6 @@ class NetworkSource:
         self.place_of = np.full(int(dense.max(initial=-1)) + 1, -1, np.int32)
         self.place_of[dense[known]] = known
         self.open(network)
-        if known.shape[0] > EXACT and network.centres.shape[0]:
-            self.vectors.cluster(network.centres)
 
     # ------------------------------------------------------------ what a model gives
 

@@ -8,11 +8,11 @@ The sets are folded from the log (``VectorChange``, and ``vectors`` in an item's
 not depend on anything but the log: an event that does not fit is passed over, by every replay in the same way. Whoever
 writes checks first (``usable``, ``VectorSets.conflict``) and tells the sender.
 
-Layout: an ``ItemVectors`` a set, rows in order of arrival, never sorted by cluster, so that equal logs give equal
-arrays; a vector that was taken away leaves a row of zeros. Beside it the nearest others of items that were asked for.
+Layout: an ``ItemVectors`` a set; a vector that was taken away leaves a row of zeros. Rows may lie anywhere, so what is
+saved and hashed is put in order of item. Beside it the nearest others of items that were asked for.
 
-Cost: 20 us to set one; a search reads all rows (100,000 of 512 numbers ~20 ms, a kept list ~1 us). Memory: 4 bytes a
-number. Not for: vectors of words or passages; it is one vector per item and name.
+Cost: that of models/vectors.py; memory 4 bytes a number, and its codes. Not for: vectors of words or
+passages; it is one vector per item and name.
 """
 
 from __future__ import annotations
@@ -222,15 +222,16 @@ class VectorSets:
         """Nothing to do: sets grow with their vectors."""
 
     def arrays(self, _n_users: int, _n_items: int) -> Arrays:
-        """What each set is, and its rows: ``item`` int32, ``unit`` float32 [rows, dim], ``scale`` float32."""
+        """What each set is, and its vectors in order of item: ``item``, ``unit`` [n, dim], ``scale``. Copies."""
         told = [
             (name, space.encoder, space.version, space.dim, self._held[name]) for name, space in self.spaces.items()
         ]
         state: Arrays = {"told": np.frombuffer(msgspec.json.encode(told), np.uint8)}
         for k, vectors in enumerate(self._vectors.values()):
-            n = vectors.n
+            rows = np.flatnonzero((vectors.item_of[: vectors.n] >= 0) & (vectors.scale[: vectors.n] > 0.0))
+            rows = rows[np.argsort(vectors.item_of[rows])]  # where a row lies depends on when it was searched
             state |= {
-                f"{k}.item": vectors.item_of[:n], f"{k}.unit": vectors.unit[:n], f"{k}.scale": vectors.scale[:n],
+                f"{k}.item": vectors.item_of[rows], f"{k}.unit": vectors.unit[rows], f"{k}.scale": vectors.scale[rows],
             }  # fmt: skip
         return state
 
@@ -243,6 +244,7 @@ class VectorSets:
             self._begin(name, Space(encoder, version, dim))
             self._held[name] = held
             items, unit = arrays[f"{k}.item"], arrays[f"{k}.unit"]
-            vectors, n = self._vectors[name], items.shape[0]
+            vectors = self._vectors[name]
             vectors.put(items, unit)
-            vectors.unit[:n], vectors.scale[:n] = unit, arrays[f"{k}.scale"]  # dividing by the length again rounds
+            rows = vectors.known(items)
+            vectors.unit[rows], vectors.scale[rows] = unit, arrays[f"{k}.scale"]  # dividing by the length again rounds

@@ -1,34 +1,48 @@
 """Vectors: one vector per item, and the search for the items that a query vector points at.
 
 Idea: whatever a model has learned of an item ends as a short vector; finding candidates is then one product of a query
-vector with all of them and a selection of the best. Below ``EXACT`` rows nothing cleverer than reading them all is
-quicker, and nothing else is exact. Above it rows lie sorted by cluster (k-means over the unit vectors), and only the
-clusters whose centre the query points at are read: an inverted file, by layout. Rows that came later lie at the end
-and are always read, so a new item is found at once.
+vector with all of them and a selection of the best. Up to ``EXACT`` rows all are read. Above it faiss first reads all
+rows as codes of four bits a number, sixteen products at a time by table look-up in registers (quicker ADC: Andre,
+Kermarrec, Le Scouarnec, VLDB 2015; Douze et al., The Faiss library, 2024), and the best ``READ`` times as many as are
+wanted are scored again with their true numbers. Above ``LISTED`` rows codes lie in lists by nearest centre, of which a
+share is read. Rows that came after the last coding lie at the end and are read exactly, so a new item is found at once.
+
+Why codes and not lists of bytes (an inverted file with eight bits a number) from the start: at 100,000 rows these find
+97 % of the true best only by reading a third or more of everything, for trained factors and for texts alike; codes read
+everything in less time and need no tuning (docs/benchmarks.md).
 
 Layout, one row per item that has a vector: ``unit`` float32 [rows, dim] (length 1, or zeros), ``scale`` float32 [rows]
-(the vector is scale x unit), ``item_of`` int32 [rows]; ``row_of`` int32 by dense item id, -1 = no vector. ``centres``
-float32 [clusters, dim], ``cluster_start`` int64 [clusters + 1].
+(the vector is scale x unit), ``item_of`` int32 [rows], -1 = given up; ``row_of`` int32 by dense item id, -1 = no
+vector. Codes: dim / 2 bytes a row. All of it is a cache of what was put; the same puts give the same answers.
 
-Cost: 64 dimensions on one core, 6 ns a row and 3 ns to select: 0.25 ms for 30,000 rows; a tenth of that by clusters,
-which find 97 % of the same items where products fall into kinds, 60 % among free texts. Memory: 264 bytes a row. Not
-for: a few known items, which need no search (see features/likeness.py).
+Cost: 64 dimensions on one core: see docs/benchmarks.md. Memory: 264 bytes a row, with codes 296. Not for: a few known
+items, which need no search (see features/likeness.py).
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+from threadpoolctl import threadpool_limits
 
 from endcap.blocks import grown
 from endcap.candidates import Candidates, add
+from endcap.errors import ConfigError
 from endcap.topn import LIMIT, N_SIZES, best, key_id, key_score, ranked
 from endcap.types import F4, I4, I8
 
-EXACT = 50_000  # rows up to which all are read
-MOST_CLUSTERS = 1_024
-PROBED = 0.1  # share of the clusters that is read above it
-PER_CLUSTER = 200  # rows of a cluster, about
+EXACT = 8_192  # rows up to which all are read as they are
+LISTED = 250_000  # rows from which on codes lie in lists
+ROWS_OF_A_LIST = 1_000
+PROBED = 0.3  # share of the lists that is read
+READ = 4  # rows scored again for each that is wanted
+LEAST_READ = 200
+TAIL = 1_024  # rows outside of the codes before they are coded too
+GROWTH = 4  # codes are fitted anew when there are so many times the rows
+FITTED = 8_192  # rows that codes are fitted on
+ROWS_A_CENTRE = 40  # rows that a list's centre is fitted on
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
@@ -41,34 +55,29 @@ def dot(a: F4, b: F4) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def score_rows(x: F4, unit: F4, scale: F4, item_of: I4, first: int, last: int, ids: I4, scores: F4, n: int) -> int:
-    """Append (item, scale x unit . x) of the rows from ``first`` to before ``last``; returns the new length."""
+def score_rows(
+    x: F4, shift: float, unit: F4, scale: F4, item_of: I4, first: int, last: int, ids: I4, scores: F4, n: int
+) -> int:
+    """Append (item, scale x unit . x + shift) of the rows from ``first`` to before ``last``; returns the new length."""
     for r in range(first, last):
         total = np.float32(0.0)
         for d in range(x.shape[0]):
             total += unit[r, d] * x[d]
-        ids[n], scores[n] = item_of[r], scale[r] * total
+        ids[n], scores[n] = item_of[r], scale[r] * total + np.float32(shift)
         n += 1
     return n
 
 
 @njit(cache=True, nogil=True)
-def search(
-    x: F4, unit: F4, scale: F4, item_of: I4, n: int, centres: F4, cluster_start: I8, probed: int, near: F4,
-    ids: I4, scores: F4,
-) -> int:  # fmt: skip
-    """Score the rows of the ``probed`` clusters nearest to x, and those behind the last; returns how many.
-
-    Without clusters all rows are behind the last.
-    """
-    for c in range(centres.shape[0]):
-        near[c] = dot(centres[c], x)
-    size = 0
-    for _ in range(probed):
-        c = int(np.argmax(near))
-        near[c] = -np.inf
-        size = score_rows(x, unit, scale, item_of, int(cluster_start[c]), int(cluster_start[c + 1]), ids, scores, size)
-    return int(score_rows(x, unit, scale, item_of, int(cluster_start[centres.shape[0]]), n, ids, scores, size))
+def score_some(x: F4, shift: float, rows: I8, unit: F4, scale: F4, item_of: I4, ids: I4, scores: F4) -> int:
+    """Write (item, scale x unit . x + shift) of ``rows`` that hold an item (-1 = none); returns how many."""
+    n = 0
+    for k in range(rows.shape[0]):
+        r = rows[k]
+        if r >= 0 and item_of[r] >= 0:
+            ids[n], scores[n] = item_of[r], scale[r] * dot(unit[r], x) + np.float32(shift)
+            n += 1
+    return n
 
 
 @njit(cache=True, nogil=True)
@@ -110,11 +119,60 @@ def propose(
             found += 1
 
 
+class Codes:
+    """The first ``n`` rows as codes, in faiss."""
+
+    __slots__ = ("_answer", "_index", "_pointers", "_scores", "_x", "fitted", "n")
+
+    def __init__(self, vectors: F4) -> None:
+        """Fit to ``vectors`` [n, dim] and hold them. The same vectors give the same codes."""
+        try:
+            import faiss
+        except ImportError as missing:
+            raise ConfigError("searching many vectors needs faiss; install it with: pip install faiss-cpu") from missing
+        n, dim = vectors.shape
+        lists = n // ROWS_OF_A_LIST if n > LISTED else 0
+        name = f"IVF{lists},PQ{dim}x4fsr" if lists else f"PQ{dim}x4fs"
+        made: Any = faiss.index_factory
+        self._index = made(dim, name, faiss.METRIC_INNER_PRODUCT)
+        self.n = self.fitted = 0
+        rows = np.random.default_rng(0).permutation(n)[: max(FITTED, lists * ROWS_A_CENTRE)]
+        with threadpool_limits(1):
+            self._index.train(vectors[rows])
+        if lists:
+            self._index.nprobe = max(1, round(PROBED * lists))
+        self.add(vectors)
+        self.fitted = n
+        self._x: F4 = np.zeros((1, dim), np.float32)
+        self._make_room(LEAST_READ)
+
+    def add(self, vectors: F4) -> None:
+        """Hold more rows behind those held."""
+        with threadpool_limits(1):
+            self._index.add(vectors)
+        self.n += vectors.shape[0]
+
+    def _make_room(self, most: int) -> None:
+        from faiss import swig_ptr
+
+        self._answer: I8 = np.zeros(most, np.int64)
+        self._scores: F4 = np.zeros(most, np.float32)
+        self._pointers: tuple[Any, ...] = tuple(swig_ptr(array) for array in (self._x, self._scores, self._answer))
+
+    def search(self, x: F4, most: int) -> I8:
+        """About the best ``most`` rows for x, -1 = none: a view that the next call overwrites."""
+        if self._answer.shape[0] < most:
+            self._make_room(most)
+        self._x[0] = x
+        query, scores, answer = self._pointers
+        self._index.search_c(1, query, most, scores, answer)
+        return self._answer[:most]
+
+
 class ItemVectors:
     """Vectors of items by dense id. ``unit`` and ``row_of`` are public: kernels take them by name."""
 
-    __slots__ = ("_heap",
-        "_ids", "_near", "_scores", "_tally", "centres", "cluster_start", "item_of", "n", "row_of", "scale",
+    __slots__ = ("_codes", "_dead", "_heap", "_ids", "_scores", "_tally", "item_of", "longest", "n", "row_of", "scale",
                  "unit")  # fmt: skip
 
     def __init__(self, dim: int = 0) -> None:
@@ -129,25 +187,26 @@ class ItemVectors:
         self.scale: F4 = np.zeros(0, np.float32)
         self.item_of: I4 = np.zeros(0, np.int32)
         self.row_of: I4 = np.zeros(0, np.int32)
-        self.centres: F4 = np.zeros((0, dim), np.float32)
-        self.cluster_start: I8 = np.zeros(1, np.int64)
+        self._codes: Codes | None = None
+        self._dead = 0  # rows given up
+        self.longest = 0.0  # of all vectors put so far
         self._ids: I4 = np.zeros(0, np.int32)
         self._scores: F4 = np.zeros(0, np.float32)
-        self._near: F4 = np.zeros(0, np.float32)
 
     def put(self, items: I4, vectors: F4) -> None:
-        """Set the vectors [n, dim] of distinct items [n].
+        """Set the vectors [n, dim] of distinct items [n]. Rows may move.
 
-        A row that lies in a cluster is given up for one at the end: the new vector may belong elsewhere.
+        A row that is coded is given up for one at the end, which is read as it is.
         """
         if items.shape[0] == 0:
             return
         self.row_of = grown(self.row_of, int(items.max()) + 1, -1)
         rows = self.row_of[items]
-        sorted_in = (rows >= 0) & (rows < self.cluster_start[-1])
-        self.scale[rows[sorted_in]] = 0.0
-        self.item_of[rows[sorted_in]] = -1
-        fresh = np.flatnonzero((rows < 0) | sorted_in)
+        coded = (rows >= 0) & (rows < self.coded)
+        self.scale[rows[coded]] = 0.0
+        self.item_of[rows[coded]] = -1
+        self._dead += int(coded.sum())
+        fresh = np.flatnonzero((rows < 0) | coded)
         rows[fresh] = self.n + np.arange(fresh.shape[0])
         self.n += fresh.shape[0]
         self.unit, self.scale = grown(self.unit, self.n, 0), grown(self.scale, self.n, 0)
@@ -155,7 +214,32 @@ class ItemVectors:
         length = np.linalg.norm(vectors, axis=1).astype(np.float32)
         self.unit[rows] = vectors / np.maximum(length, np.float32(1e-12))[:, None]
         self.scale[rows] = length
+        self.longest = max(self.longest, float(length.max()))
         self.row_of[items], self.item_of[rows] = rows, items
+        if self.n > EXACT and self.n - self.coded > TAIL:
+            self._encode()
+
+    @property
+    def coded(self) -> int:
+        """Rows that searches read as codes first; the others are read as they are."""
+        return self._codes.n if self._codes is not None else 0
+
+    def _encode(self) -> None:
+        """Code the rows at the end; all anew when many were given up, or there are many more than at the last fit."""
+        if self._dead > self.n // 4:
+            self._close_gaps()
+        codes = self._codes
+        if codes is None or self.n > GROWTH * codes.fitted or (codes.fitted <= LISTED < self.n):
+            self._codes = Codes(self.unit[: self.n] * self.scale[: self.n, None])
+        else:
+            codes.add(self.unit[codes.n : self.n] * self.scale[codes.n : self.n, None])
+
+    def _close_gaps(self) -> None:
+        """Drop the rows that were given up, and the codes with them."""
+        live = np.flatnonzero(self.item_of[: self.n] >= 0)
+        self.unit, self.scale, self.item_of = self.unit[live], self.scale[live], self.item_of[live]
+        self.n, self._dead, self._codes = live.shape[0], 0, None
+        self.row_of[self.item_of] = np.arange(self.n, dtype=np.int32)
 
     def row(self, item: int) -> int:
         """Row of an item, -1 when it has no vector."""
@@ -168,16 +252,17 @@ class ItemVectors:
         rows[inside] = self.row_of[items[inside]]
         return rows
 
-    def _best(self, x: F4, most: int) -> int:
-        """Put the ``most`` best of the rows that are read into the heap; returns how many."""
-        if self._scores.shape[0] < self.n:
-            self._ids, self._scores = np.zeros(self.unit.shape[0], np.int32), np.zeros(self.unit.shape[0], np.float32)
-        n_clusters = self.centres.shape[0]
-        read = search(
-            x, self.unit, self.scale, self.item_of, self.n, self.centres, self.cluster_start,
-            min(n_clusters, max(4, round(PROBED * n_clusters))), self._near, self._ids, self._scores,
-        )  # fmt: skip
-        return int(best(self._ids, self._scores, read, min(most, LIMIT), self._tally, self._heap))
+    def _best(self, x: F4, most: int, shift: float = 0.0) -> int:
+        """Put the ``most`` best of the rows that are read into the heap, as score + shift > 0; returns how many."""
+        most, first, read = min(most, LIMIT), 0, 0
+        size = self.n if self._codes is None else self.n - self._codes.n + max(LEAST_READ, READ * most)
+        if self._scores.shape[0] < size:
+            self._ids, self._scores = grown(self._ids, size, 0), grown(self._scores, size, 0)
+        if self._codes is not None:
+            first, rows = self._codes.n, self._codes.search(x, max(LEAST_READ, READ * most))
+            read = score_some(x, shift, rows, self.unit, self.scale, self.item_of, self._ids, self._scores)
+        read = score_rows(x, shift, self.unit, self.scale, self.item_of, first, self.n, self._ids, self._scores, read)
+        return int(best(self._ids, self._scores, read, most, self._tally, self._heap))
 
     def retrieve(
         self, x: F4, seeds: I4, n_seeds: int, share: F4, base: F4, base_rows: I4, seed_of: I4, n_base: int,
@@ -195,29 +280,17 @@ class ItemVectors:
         )  # fmt: skip
 
     def nearest(self, x: F4, n: int, but: int, floor: float) -> tuple[I4, F4]:
-        """(items, scores) of the ``n`` best, best first, without item ``but`` and scores less than ``floor``."""
-        items, scores = ranked(self._heap, self._best(x, n + 1))
+        """(items, scores) of the ``n`` best, best first, without item ``but`` and scores less than ``floor``.
+
+        Scores may be negative where ``floor`` is; they are then right to 1e-7 of the largest possible one.
+        """
+        shift = self.longest * float(np.linalg.norm(x)) * 1.001 if floor < 0.0 else 0.0
+        items, scores = ranked(self._heap, self._best(x, n + 1, shift))
+        scores = scores - np.float32(shift)
         keep = np.flatnonzero((items != but) & (scores >= floor))[:n]
         return items[keep], scores[keep]
 
     def become(self, other: ItemVectors) -> None:
         """Take over everything another one holds; the object stays the same, for others hold it."""
-        for name in ("n", "unit", "scale", "item_of", "row_of", "centres", "cluster_start", "_near"):
+        for name in ("n", "unit", "scale", "item_of", "row_of", "_codes", "_dead", "longest"):
             setattr(self, name, getattr(other, name))
-        self._scores = np.zeros(0, np.float32)
-
-    def cluster(self, centres: F4) -> None:
-        """Sort the rows by their nearest centre, so that a search reads a few clusters only."""
-        live = np.flatnonzero(self.item_of[: self.n] >= 0)
-        nearest = np.concatenate(
-            [np.argmax(self.unit[part] @ centres.T, axis=1) for part in np.array_split(live, 1 + live.shape[0] // 4096)]
-        )
-        order = live[np.argsort(nearest, kind="stable")]
-        self.unit, self.scale, self.item_of = self.unit[order], self.scale[order], self.item_of[order]
-        self.n = order.shape[0]
-        self.row_of[self.item_of] = np.arange(self.n, dtype=np.int32)
-        counts = np.bincount(nearest, minlength=centres.shape[0])
-        self.centres = np.ascontiguousarray(centres, np.float32)
-        self.cluster_start = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-        self._near = np.zeros(centres.shape[0], np.float32)
-        self._scores = np.zeros(0, np.float32)

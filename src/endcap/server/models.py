@@ -14,7 +14,7 @@ from pathlib import Path
 
 from endcap.engine import Engine
 from endcap.errors import EndcapError
-from endcap.learning.store import KINDS, Kind, ModelStore, use
+from endcap.learning.store import KINDS, ModelStore, use
 
 PERIOD_S = 1.0
 
@@ -24,7 +24,7 @@ class ModelWatch:
 
     def __init__(self, engine: Engine, directory: Path, say: Callable[[str, str], None]) -> None:
         """``say(event, message)`` writes to the log."""
-        self.numbers: dict[Kind, int] = dict.fromkeys(KINDS, 0)  # in use by kind, 0 = none
+        self.numbers: dict[str, int] = dict.fromkeys(KINDS, 0)  # in use by kind, 0 = none
         self._engine = engine
         self._store = ModelStore(directory)
         self._say = say
@@ -45,7 +45,7 @@ class ModelWatch:
         for kind in KINDS:
             self._follow(kind)
 
-    def _follow(self, kind: Kind) -> None:
+    def _follow(self, kind: str) -> None:
         kept = self.numbers[kind] or "none"
         try:
             number = self._store.serving(kind)

@@ -1,0 +1,106 @@
+"""Parity: do the sequence models reach what was published of them, on the published protocol?
+
+    python benchmarks/sequence_parity.py beauty DATA --seeds 1 2 3     SASRec, leave one out
+    python benchmarks/sequence_parity.py yoochoose DATA --seeds 1 2 3  GRU4Rec, and the others beside it
+
+DATA: the folder with ``amazon_beauty`` and ``bench_yoochoose_100k``; not part of the package.
+
+Beauty (Amazon 5-core 2014): of each shopper the last item is the target, the one before says when to stop, the rest is
+learned; all 12,101 items are ranked, less the shopper's earlier ones. Published of SASRec with a sampled softmax: HR@10
+.0921, NDCG@10 .0531 (eSASRec, RecSys 2025). This split leaks (an item rare in train must be in test), so it is good
+for parity and for nothing else.
+
+YooChoose, 100,000 clicks (session-rec): every event of a test session from the second on is a target, all items are
+ranked. Recorded lists of GRU4Rec in session-rec on 387 targets: HR@20 .571, MRR@20 .329.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from endcap.config import DeepConfig
+from endcap.learning.networks import windows as lessons_of
+from endcap.learning.networks.fitting import train
+from endcap.learning.networks.sasrec import SasRec
+from endcap.learning.networks.windows import BETAS, Course, Windows, cut
+
+MOST = 50
+
+
+def shown(stage: str, done: int, total: int) -> None:
+    """One line per pass."""
+    if done == total:
+        print(f"{stage} {perf_counter():.0f} s", file=sys.stderr, flush=True)
+
+
+def beauty_windows(events: pl.DataFrame) -> tuple[Windows, np.ndarray, np.ndarray, int]:
+    """(what is learned, rows of each shopper's history before the target, targets, number of items)."""
+    names = sorted(events["item_id"].unique().to_list())
+    place_of = {name: place for place, name in enumerate(names)}
+    events = events.sort("user_id", "position", maintain_order=True)
+    place = np.array([place_of[one] for one in events["item_id"].to_list()], np.int32)
+    user = events["user_id"].to_numpy()
+    ends = np.append(np.flatnonzero(user[1:] != user[:-1]) + 1, user.shape[0]).astype(np.int64)
+    starts = np.concatenate(([0], ends[:-1])).astype(np.int64)
+    begin, end = cut(starts, ends - 2, MOST)
+    windows = Windows(place, begin, end, np.maximum(starts, ends - 2 - MOST), ends - 2, place[ends - 2])
+    return windows, np.column_stack([starts, ends - 1]), place[ends - 1], len(names)
+
+
+def beauty(folder: Path, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """One run of SASRec."""
+    windows, history, target, n_items = beauty_windows(pl.read_parquet(folder / "amazon_beauty" / "events.parquet"))
+    lessons_of.NEGATIVES, lessons_of.GROUPS = args.negatives, args.groups
+    torch.manual_seed(seed)
+    net = SasRec(n_items, args.dim, MOST, args.blocks, args.dropped)
+    course = Course(net, windows, seed)
+    how = DeepConfig(dim=args.dim, epochs=args.epochs, minutes=args.minutes, threads=args.threads, seed=seed)
+    steps = torch.optim.Adam(net.parameters(), lr=args.rate, betas=BETAS)
+    told = train("sasrec", net, course, how, rate=args.rate, steps=steps, patience=args.patience, progress=shown)
+    hits = ndcg = 0.0
+    with torch.no_grad():
+        for part in np.array_split(np.arange(target.shape[0]), 100):
+            places, lengths = course._padded(np.maximum(history[part, 0], history[part, 1] - MOST), history[part, 1])
+            scores = course.scores(places, lengths)
+            for row, one in enumerate(part.tolist()):
+                scores[row, windows.place[history[one, 0] : history[one, 1]]] = -np.inf
+            right = torch.from_numpy(target[part].astype(np.int64))[:, None]
+            rank = (scores >= scores.gather(1, right)).sum(dim=1).numpy()
+            hits += float((rank <= 10).sum())
+            ndcg += float((1.0 / np.log2(1.0 + rank))[rank <= 10].sum())
+    n = target.shape[0]
+    return {"model": "sasrec", "seed": seed, "hr10": round(hits / n, 4), "ndcg10": round(ndcg / n, 4), **told}
+
+
+def main() -> None:
+    """Run and print one JSON line per seed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["beauty", "yoochoose"])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--blocks", type=int, default=1)
+    parser.add_argument("--dropped", type=float, default=0.2)
+    parser.add_argument("--negatives", type=int, default=256)
+    parser.add_argument("--groups", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--patience", type=int, default=20)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    for seed in args.seeds:
+        print(json.dumps(beauty(args.data, seed, args)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Sources: everything that proposes candidates from one state, by name, and what of it was trained.
+
+Some sources read what the state folds and need nothing else. Others speak once a training has given them something:
+factors, a content space, a network. ``use`` swaps that between two requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from endcap.models.content import ContentModel, ContentSource, unfitted
+from endcap.models.factors import Factors, FactorsSource
+from endcap.models.history import HistorySource
+from endcap.models.item_item import BoughtTogetherSource, CovisitSource
+from endcap.models.network import MODELS, Network, NetworkSource
+from endcap.models.popular import PopularSource, TrendingSource
+from endcap.models.two_tower import TwoTowerSource
+from endcap.protocols import Source
+from endcap.state import State
+from endcap.types import F4, Interaction, Stored
+
+SOURCES = (
+    "history",
+    "covisit",
+    "bought_together",
+    "session_knn",
+    "user_knn",
+    "popular",
+    "factors",
+    "content",
+    "trending",
+    *MODELS,
+)
+TRAINED = ("factors", "content", *MODELS)
+Trained = Factors | ContentModel | Network
+FOLLOWED = 8  # shoppers of one commit whose vectors are computed at once; under load a request does it when it comes
+
+
+class Sources:
+    """The sources of one state. They share scratch with each other, so one thread at a time may ask them."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.popular = PopularSource(state.counters.tops, state.met)
+        self.factors = FactorsSource()
+        self.content = ContentSource(state.catalogue)
+        self.networks: dict[str, NetworkSource] = {name: NetworkSource(state.histories) for name in MODELS}
+        self.two_tower = TwoTowerSource(state.histories, state.catalogue, state.regions)
+        self.networks["two_tower"] = self.two_tower
+        self.by_name: dict[str, Source] = {
+            "history": HistorySource(),
+            "covisit": CovisitSource(state.covisit, state.met),
+            "bought_together": BoughtTogetherSource(state.covisit, state.met),
+            "session_knn": state.sessions,
+            "user_knn": state.neighbours,
+            "popular": self.popular,
+            "factors": self.factors,
+            "content": self.content,
+            "trending": TrendingSource(state.counters.tops, state.met),
+            **self.networks,
+        }
+
+    def over(self, state: State) -> Sources:
+        """The sources of another state with the models of this one."""
+        other = Sources(state)
+        other.factors.use(self.factors.factors, state.items)
+        if self.content.model is not None:
+            other.content.use(self.content.model, self.content.projection)
+        for name, source in self.networks.items():
+            other.networks[name].use(source.network, state.items)
+        return other
+
+    def use(self, kind: str, model: Trained | None, projection: F4 | None = None) -> None:
+        """Let the source ``kind`` speak by another model from the next query on, or by none.
+
+        ``projection``: of a content space, from ``projection_of``. ``ArtifactError`` when the model cannot be right.
+        """
+        if kind == "content" and not isinstance(model, Factors | Network) and projection is not None:
+            self.content.use(model, projection)
+        elif kind == "factors" and not isinstance(model, ContentModel | Network):
+            self.factors.use(model, self._state.items)
+        elif kind in MODELS and not isinstance(model, ContentModel | Factors):
+            self.networks[kind].use(model, self._state.items)
+        else:
+            raise TypeError(f"a {type(model).__name__} is no model of the source {kind!r}")
+
+    def catch_up(self, most: int) -> int:
+        """Give vectors to what the catalogue gained or changed, at most ``most`` items; returns how many still wait."""
+        return max(self.content.catch_up(most), self.two_tower.catch_up(most))
+
+    def serving(self) -> list[str]:
+        """The trained sources that have something to speak by."""
+        found: dict[str, Trained | None] = {"factors": self.factors.factors, "content": self.content.model}
+        found |= {name: source.network for name, source in self.networks.items()}
+        return [name for name, model in found.items() if model is not None]
+
+    def follow(self, stored: Sequence[Stored]) -> None:
+        """Compute the vectors of shoppers whose events were just folded, so that their next request need not."""
+        awake = [source for source in self.networks.values() if source.network is not None]
+        if not awake:
+            return
+        person = self._state.person
+        people = {person(one.event.user_id, one.event.anon_id) for one in stored if isinstance(one.event, Interaction)}
+        for user in sorted(people)[:FOLLOWED]:
+            for source in awake:
+                source.follow(user)
+
+
+def projection_of(kind: str, model: Trained | None) -> F4 | None:
+    """What ``Sources.use`` needs beside a content space; takes half a second, for which nobody should hold a lock."""
+    if kind != "content":
+        return None
+    return model.projection() if isinstance(model, ContentModel) else unfitted()
