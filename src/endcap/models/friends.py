@@ -118,10 +118,10 @@ def untie(owner: int, other: int, kind: int, ties: Ties) -> None:
 @njit(cache=True, nogil=True)
 def any_deed(actions: I1, deeds: U1) -> bool:
     """Whether any of the actions does something to ties: in a shop hardly one does."""
-    for e in range(actions.shape[0]):  # noqa: SIM110  # numba has no generators
-        if deeds[actions[e]] != NOTHING:
-            return True
-    return False
+    found = False
+    for e in range(actions.shape[0]):
+        found |= deeds[actions[e]] != NOTHING
+    return found
 
 
 @njit(cache=True, nogil=True)
