@@ -155,9 +155,7 @@ def test_both_languages_say_everything_and_every_key_used_exists(page: Any) -> N
 
 
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
-def test_the_console_speaks_the_browsers_language_and_can_be_switched(
-    browser: Any, shop: Served, locale: str
-) -> None:
+def test_the_console_speaks_the_browsers_language_and_can_be_switched(browser: Any, shop: Served, locale: str) -> None:
     complaints: list[str] = []
     page = opened(browser, shop, complaints, locale=locale)
     signed_in(page, shop)
@@ -276,15 +274,37 @@ def test_a_placement_shows_its_strategy_rules_and_a_list_with_its_score_trace(pa
 # ---------------------------------------------------------------- text that others wrote
 
 VECTORS = (
-    "<script>{}</script>", "<img src=x onerror={}>", "<svg onload={}>", "\"><script>{}</script>", "'><img src=x onerror={}>",
-    "<iframe srcdoc='<script>parent.{}</script>'></iframe>", "<a href=javascript:{}>x</a>", "</title><script>{}</script>",
-    "</textarea><script>{}</script>", "<body onload={}>", "<details open ontoggle={}>", "<math><mi xlink:href=javascript:{}>",
-    "${{{}}}", "{{{{{}}}}}", "`${{{}}}`", "javascript:{}", "<input autofocus onfocus={}>", "<video><source onerror={}>",
-    "<style>@import 'javascript:{}'</style>", "<object data=javascript:{}>", "<embed src=javascript:{}>", "<!--><script>{}</script>-->",
-    "<marquee onstart={}>", "<base href=javascript:{}//>", "<form action=javascript:{}><button>x</button></form>",
-    "<template><script>{}</script></template>", "\\u003cscript\\u003e{}\\u003c/script\\u003e", "&lt;script&gt;{}&lt;/script&gt;",
-    "<scr<script>ipt>{}</script>", "%3Cscript%3E{}%3C/script%3E",
-)  # fmt: skip
+    "<script>{}</script>",
+    "<img src=x onerror={}>",
+    "<svg onload={}>",
+    '"><script>{}</script>',
+    "'><img src=x onerror={}>",
+    "<iframe srcdoc='<script>parent.{}</script>'></iframe>",
+    "<a href=javascript:{}>x</a>",
+    "</title><script>{}</script>",
+    "</textarea><script>{}</script>",
+    "<body onload={}>",
+    "<details open ontoggle={}>",
+    "<math><mi xlink:href=javascript:{}>",
+    "${{{}}}",
+    "{{{{{}}}}}",
+    "`${{{}}}`",
+    "javascript:{}",
+    "<input autofocus onfocus={}>",
+    "<video><source onerror={}>",
+    "<style>@import 'javascript:{}'</style>",
+    "<object data=javascript:{}>",
+    "<embed src=javascript:{}>",
+    "<!--><script>{}</script>-->",
+    "<marquee onstart={}>",
+    "<base href=javascript:{}//>",
+    "<form action=javascript:{}><button>x</button></form>",
+    "<template><script>{}</script></template>",
+    "\\u003cscript\\u003e{}\\u003c/script\\u003e",
+    "&lt;script&gt;{}&lt;/script&gt;",
+    "<scr<script>ipt>{}</script>",
+    "%3Cscript%3E{}%3C/script%3E",
+)
 CALLS = ("alert(1)", "top.pwned=1", "document.body.dataset.pwned=1", "confirm(2)", "window['pwned']=1")
 PAYLOADS = [vector.format(call) for vector in VECTORS for call in CALLS]
 
@@ -301,7 +321,9 @@ def test_150_payloads_stored_in_all_that_others_write_never_execute(browser: Any
     signed_in(page, shop)
 
     def untouched(address: str) -> None:
-        marks = page.evaluate("[window.pwned, document.body.dataset.pwned, document.querySelectorAll('main script').length]")
+        marks = page.evaluate(
+            "[window.pwned, document.body.dataset.pwned, document.querySelectorAll('main script').length]"
+        )
         assert marks == [None, None, 0], address
         assert page.locator("main img, main svg, main iframe, main object, main embed").count() == 0, address
 
