@@ -41,7 +41,7 @@ def test_a_stream_tells_every_event_once_and_resumes_where_it_was(served: Served
     told = [json.loads(message["data"]) for message in first if message.get("event") == "event"]
     assert [one["event"]["item_id"] for one in told] == [f"i{k}" for k in range(5)]
     served.send(view("a", "later"))
-    assert offsets(heard(served, **{"last-event-id": first[-2].get("id", "5")})) == [6]
+    assert offsets(heard(served, **{"last-event-id": str(max(offsets(first)))})) == [6]
     assert offsets(heard(served, "/v1/tail?seconds=1&after=4")) == [5, 6]
     assert offsets(heard(served, "/v1/tail?seconds=1&after=9999")) == []
 

@@ -135,7 +135,7 @@ class Checked(Struct, frozen=True, kw_only=True):
 
 
 async def check(service: Service, call: Call) -> Reply:
-    """The steps of ``POST /v1/events`` up to the log, not beyond: neither log nor quarantine nor counters change."""
+    """The steps of ``POST /v1/events`` up to the log, no further: log, quarantine and counters stay as they are."""
     browser = call.parameters(CHECK_NAMES).flag("browser")
     most = min(MOST_CHECKED, service.config.server.max_batch)
     decoded, refusals = decode_events(call.body, max_body=service.config.server.max_body_bytes, max_batch=most)

@@ -67,12 +67,12 @@ function Preview({ name }) {
   const [problem, setProblem] = useState(/** @type {unknown} */ (null));
   const onSubmit = async (/** @type {any} */ event) => {
     event.preventDefault();
-    const { user, anon, items, item } = event.target.elements;
+    const { user, anon, items, wanted } = event.target.elements;
     const query = { placement: name, user_id: user.value.trim() || null, anon_id: anon.value.trim() || null, items: list(items.value) };
     setProblem(null);
     try {
       if (event.submitter?.name === "why") {
-        setFindings(await send("POST", "/v1/why-not", { query, item_id: item.value.trim() || null }));
+        setFindings(await send("POST", "/v1/why-not", { query, item_id: wanted.value.trim() || null }));
         return;
       }
       const found = await send("POST", "/v1/recommend?shown=0", { ...query, explain: true });
@@ -90,7 +90,7 @@ function Preview({ name }) {
       <label class="field"><span>${t("preview.anon")}</span><input name="anon" defaultValue=${route.value.query.get("anon") ?? ""} /></label>
       <label class="field"><span>${t("preview.items")}</span><input name="items" defaultValue=${route.value.query.get("items") ?? ""} /></label>
       <button class="main" name="show">${t("preview.show")}</button></div>
-      <div class="row"><label class="field"><span>${t("why.item")}</span><input name="item" /></label><button name="why">${t("why.title")}</button></div>
+      <div class="row"><label class="field"><span>${t("why.item")}</span><input name="wanted" /></label><button name="why">${t("why.title")}</button></div>
     </form>
     <${Problem} of=${problem} />
     <div role="status">${findings && html`<h3>${t("why.title")}</h3>${findings.findings.map((/** @type {any} */ one) => html`<p class="notice" key=${one.code} data-finding=${one.code}><code>${one.code}</code> ${one.message}${one.remedy && html`<br />${one.remedy}`}</p>`)}
