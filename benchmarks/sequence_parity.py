@@ -81,6 +81,63 @@ def beauty(folder: Path, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     return {"model": "sasrec", "seed": seed, "hr10": round(hits / n, 4), "ndcg10": round(ndcg / n, 4), **told}
 
 
+def yoochoose(folder: Path, model: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """One run on sessions: passes are found on the validation part, then train and validation are learned together."""
+    events = pl.read_parquet(folder / "bench_yoochoose_100k" / "events.parquet").sort("timestamp_ms", "session_id")
+    recorded = pl.read_parquet(folder / "bench_yoochoose_100k" / "baseline_recommendations.parquet")
+    seen = events.filter(pl.col("split") != "test")
+    names = seen["item_id"].unique(maintain_order=True).to_list()
+    place_of = {name: place for place, name in enumerate(names)}
+    events = events.filter(pl.col("item_id").is_in(names))  # a target that was never seen is a miss: counted below
+    session_of = {name: k for k, name in enumerate(events["session_id"].unique(maintain_order=True).to_list())}
+    session = np.array([session_of[one] for one in events["session_id"].to_list()], np.int32)
+    item = np.array([place_of[one] for one in events["item_id"].to_list()], np.int32)
+    part = events["split"].to_numpy()
+    zeros = np.zeros(len(events), np.int8)
+    data = Sequences(
+        user=session, item=item, action=zeros + 1, ts_s=events["timestamp_ms"].to_numpy() // 1000, session=session,
+        hour=zeros, device=zeros, region=zeros.astype(np.int16), placement=zeros.astype(np.int16), item_ids=names,
+    )  # fmt: skip
+    learned = slice_of(data, part != "test")
+    how = DeepConfig(
+        dim=args.dim, epochs=args.epochs, minutes=args.minutes, threads=args.threads, seed=seed
+    )  # fmt: skip
+    began = perf_counter()
+    network = TRAINERS[model](learned, how)
+    seconds = perf_counter() - began
+    source = SOURCES[model]([])
+    source.network = network
+    source.open(network)
+    place_in = {name: k for k, name in enumerate(network.item_ids)}
+    told = {(one["session_id"], one["position"]) for one in recorded.filter(pl.col("algorithm") == "gru4rec").to_dicts()}
+    raw = pl.read_parquet(folder / "bench_yoochoose_100k" / "events.parquet").filter(pl.col("split") == "test")
+    ranks: list[float] = []
+    recorded_ranks: list[float] = []
+    for (name,), rows in raw.sort("timestamp_ms", maintain_order=True).group_by(["session_id"], maintain_order=True):
+        items = [place_in.get(one, -1) for one in rows["item_id"].to_list()]
+        for k in range(1, len(items)):
+            window = np.array([one for one in items[:k] if one >= 0][-source.most :], np.int32)
+            rank = np.inf
+            if items[k] >= 0 and window.shape[0]:
+                user = source.encode(Window(window, np.zeros_like(window), np.ones(window.shape[0], np.int8)))
+                scores = network.vectors @ user
+                rank = float((scores >= scores[items[k]]).sum())
+            ranks.append(rank)
+            if (name, k - 1) in told or (name, k) in told:
+                recorded_ranks.append(rank)
+    return {
+        "model": model, "seed": seed, "targets": len(ranks), **measures(ranks), "seconds": round(seconds, 1),
+        "recorded": {"targets": len(recorded_ranks), **measures(recorded_ranks)}, **network.meta,
+    }  # fmt: skip
+
+
+def measures(ranks: list[float]) -> dict[str, float]:
+    """HR and MRR among the best 20."""
+    found = np.array(ranks)
+    hit = found <= 20
+    return {"hr20": round(float(hit.mean()), 4), "mrr20": round(float((hit / np.maximum(found, 1.0)).mean()), 4)}
+
+
 def main() -> None:
     """Run and print one JSON line per seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
