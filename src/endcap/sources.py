@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from endcap.models.content import ContentModel, ContentSource, unfitted
 from endcap.models.factors import Factors, FactorsSource
 from endcap.models.fresh import FreshSource
+from endcap.models.gru4rec import Gru4RecSource
 from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
 from endcap.models.kindred import KindredSource
 from endcap.models.network import MODELS, Network, NetworkSource
 from endcap.models.popular import PopularSource, TrendingSource
+from endcap.models.sasrec import SasRecSource
 from endcap.models.two_tower import TwoTowerSource
 from endcap.models.youtube import YoutubeSource
 from endcap.protocols import Source
@@ -51,9 +53,13 @@ class Sources:
         self.popular = PopularSource(state.counters.tops, state.met)
         self.factors = FactorsSource()
         self.content = ContentSource(state.catalogue)
-        self.networks: dict[str, NetworkSource] = {name: NetworkSource(state.histories) for name in MODELS}
         self.two_tower = TwoTowerSource(state.histories, state.catalogue, state.regions)
-        self.networks |= {"two_tower": self.two_tower, "youtube": YoutubeSource(state.histories)}
+        self.networks: dict[str, NetworkSource] = {
+            "two_tower": self.two_tower,
+            "youtube": YoutubeSource(state.histories),
+            "gru4rec": Gru4RecSource(state.histories),
+            "sasrec": SasRecSource(state.histories),
+        }
         self.by_name: dict[str, Source] = {
             "history": HistorySource(),
             "covisit": CovisitSource(state.covisit, state.met),

@@ -54,7 +54,6 @@ DEFAULT_TERMS: Mapping[str, Term] = {
     "src:fresh": Term(0.50, 0.3),
     # deep models: 1 = the model's best
     "src:gru4rec": Term(0.60, 0.3),
-    "src:nextitnet": Term(0.60, 0.3),
     "src:sasrec": Term(0.60, 0.3),
     "src:two_tower": Term(0.35, 0.3),
     "src:youtube": Term(0.35, 0.3),

@@ -1,11 +1,11 @@
 """Training of GRU4Rec (models/gru4rec.py), faithful to its authors.
 
-Idea: sessions in order of time, ``BATCH`` of them side by side, one event of each per step; when one ends the next takes
-its place with an empty state, and the states of the others are carried on (Hidasi et al., ICLR 2016). Each step's right
-items are wrong ones for the other sessions, ``NEGATIVES`` more are drawn by count ^ ``ALPHA``, and cross-entropy over
-them is corrected by log Q (Hidasi and Karatzoglou, CIKM 2018). Items are read and scored by the same vectors; Adagrad;
-dropout on the state that scores and is carried on, none when serving. What ports of it get wrong is listed in Hidasi and
-Czapp (RecSys 2023).
+Idea: sessions in order of time, ``BATCH`` of them side by side, one event of each per step; when one ends the next
+takes its place with an empty state, and the states of the others are carried on (Hidasi et al., ICLR 2016). Each step's
+right items are wrong ones for the other sessions, ``NEGATIVES`` more are drawn by count ^ ``ALPHA``, and cross-entropy
+over them is corrected by log Q (Hidasi and Karatzoglou, CIKM 2018). Items are read and scored by the same vectors;
+Adagrad; dropout on the state that scores and is carried on, none when serving. What ports of it get wrong is listed in
+Hidasi and Czapp (RecSys 2023).
 
 Held out: the newest sessions; then a second network is taught the best number of passes on everything.
 
@@ -30,7 +30,6 @@ from torch.nn import functional
 from endcap.config import DeepConfig
 from endcap.engine import Progress, silent
 from endcap.learning.boosting import TooFewExamples
-from endcap.learning.factors import cluster_centres
 from endcap.learning.networks import Lessons
 from endcap.learning.networks.fitting import train
 from endcap.learning.sequences import Sequences
@@ -169,8 +168,7 @@ class Course:
 
 
 def ranks_in(net: Gru4Rec, place: I4, begin: I8, end: I8) -> Iterator[tuple[Tensor, I8]]:
-    """By step of these sessions: ranks of what came next among all items, and its rows. Ties count against the network.
-    """
+    """By step of these sessions: ranks of what came next among all items, and its rows. Ties count against us."""
     order = np.argsort(begin - end, kind="stable")  # the longest first, so that those that go on stand in front
     begin, end = begin[order], end[order]
     places = torch.from_numpy(place.astype(np.int64))
@@ -204,7 +202,7 @@ def network_of(net: Gru4Rec, item_ids: list[str], meta: dict[str, Any]) -> Netwo
     vectors = torch.cat((net.items.weight, net.bias.weight), dim=1).detach().numpy()
     weights = {"w_x": net.cell.weight_ih, "w_h": net.cell.weight_hh, "b_x": net.cell.bias_ih, "b_h": net.cell.bias_hh}
     arrays = {name: one.detach().numpy().copy() for name, one in weights.items()}
-    return Network("gru4rec", item_ids, vectors, {}, arrays, cluster_centres(vectors, 0), meta)
+    return Network("gru4rec", item_ids, vectors, {}, arrays, meta)
 
 
 def fit(
