@@ -262,6 +262,23 @@ PRESETS = ("shop", "news", "social")
 DEEP = ("two_tower", "youtube", "gru4rec", "sasrec")  # silent until one was trained and helped
 
 
+def alike_placements() -> dict[str, PlacementConfig]:
+    """What ``GET /v1/items/{id}/similar?by=`` answers by. Likeness weighs so much that it decides the order."""
+    ways = {
+        "text": ["text", "content"], "image": ["image"], "audio": ["audio"],
+        "behaviour": ["covisit", "session_knn", "factors"],
+        "all": ["text", "content", "image", "audio", "covisit", "session_knn", "factors"],
+    }  # fmt: skip
+    near = {f"src:{name}": 10.0 for name in ("text", "content", "image", "audio")}
+    return {
+        f"similar_{way}": PlacementConfig(
+            sources=sources, diversity=0.0, ranker="trained" if way in ("behaviour", "all") else "linear",
+            weights={} if way in ("behaviour", "all") else {f: w for f, w in near.items() if f[4:] in sources},
+        )
+        for way, sources in ways.items()
+    }  # fmt: skip
+
+
 def shop_placements() -> dict[str, PlacementConfig]:
     """The surfaces of a shop."""
     return {
@@ -276,6 +293,7 @@ def shop_placements() -> dict[str, PlacementConfig]:
             sources=["covisit", "session_knn", "content", "popular", *DEEP], seen="keep", diversity=0.15
         ),
         "similar": PlacementConfig(sources=["covisit", "session_knn", "content"], diversity=0.0),
+        **alike_placements(),
         "bought_together": PlacementConfig(sources=["bought_together"], n=6, diversity=0.0),
         "cart": PlacementConfig(sources=["bought_together", "covisit", "session_knn"], n=8, seen="drop"),
         "trending": PlacementConfig(sources=["popular"], diversity=0.0),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from endcap.models.alike import MODALITIES, AlikeSource
 from endcap.models.content import ContentModel, ContentSource, unfitted
 from endcap.models.factors import Factors, FactorsSource
 from endcap.models.fresh import FreshSource
@@ -38,6 +39,7 @@ SOURCES = (
     "friends",
     "kindred",
     "fresh",
+    *MODALITIES,
     *MODELS,
 )
 TRAINED = ("factors", "content", *MODELS)
@@ -74,6 +76,7 @@ class Sources:
             "friends": state.friends,
             "kindred": KindredSource(state.neighbours, state.persons),
             "fresh": FreshSource(state.catalogue, state.fresh_half_life_h),
+            **{name: AlikeSource(name, state.vectors) for name in MODALITIES},
             **self.networks,
         }
 

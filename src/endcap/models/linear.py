@@ -52,6 +52,9 @@ DEFAULT_TERMS: Mapping[str, Term] = {
     "src:friends": Term(0.90, 1.0),
     "src:kindred": Term(0.30, 0.05),
     "src:fresh": Term(0.50, 0.3),
+    "src:text": Term(0.35),
+    "src:image": Term(0.35),
+    "src:audio": Term(0.35),
     # deep models: 1 = the model's best
     "src:gru4rec": Term(0.60, 0.3),
     "src:sasrec": Term(0.60, 0.3),

@@ -104,6 +104,10 @@ SLATE_PARAMETERS = (
     Parameter("explain", FLAG, "1 adds the whole score trace."),
     SHOWN,
 )
+BY = Parameter(
+    "by", {"type": "string", "enum": list(slates.WAYS)},
+    "One way of being alike; without it the placement `similar`. By image or audio: 404 for an item without a vector.",
+)  # fmt: skip
 PLACED = (
     Parameter("placement", TEXT, "Surface the slate is for; home by default."),
     Parameter("item", {"type": "array", "items": TEXT, "maxItems": 200}, "Items on the page; may be repeated."),
@@ -139,7 +143,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", "/v1/items/{id}/similar", slates.similar, "slates", "Items like this one",
-        Slate, parameters=SLATE_PARAMETERS, errors=(400, 404, 503),
+        Slate, parameters=(BY, *SLATE_PARAMETERS), errors=(400, 404, 503),
     ),
     Route(
         "GET", "/v1/items/{id}/bought-together", slates.bought_together, "slates", "Items bought with this one",

@@ -22,6 +22,7 @@ CONTEXT_NAMES = frozenset({"device", "region", "utc_offset_min", "locale", "page
 WHO_NAMES = frozenset({"user_id", "anon_id", "session_id"})
 SLATE_NAMES = WHO_NAMES | CONTEXT_NAMES | {"n", "ts", "at_least", "exclude", "explain", "personalization", "shown"}
 RECOMMEND_NAMES = SLATE_NAMES | {"placement", "item"}
+WAYS = ("text", "image", "audio", "behaviour", "all")  # of being alike
 POST_NAMES = frozenset({"shown"})
 NOT_SHOWN = b"shown=0"  # the one query string that is common: known without parsing
 
@@ -46,13 +47,25 @@ async def recommend_by_address(service: Service, call: Call) -> Reply:
 
 
 async def similar(service: Service, call: Call) -> Reply:
-    """Items like the one in the path."""
-    return await _beside(service, call, "similar")
+    """Items like the one in the path, in the shop's own mixture or by one way of being alike."""
+    parameters = call.parameters(SLATE_NAMES | {"by"})
+    way = parameters.text("by")
+    if way is None:
+        return await _beside(service, call, "similar", parameters)
+    if way not in WAYS:
+        raise InvalidInput(f"no way {way[:40]!r} of being alike; expected one of {', '.join(WAYS)}", field="by")
+    state = service.engine.state
+    if way in ("image", "audio") and not state.vectors.has(way, state.items.get(call.id)):
+        raise NotFound(
+            f"item {call.id[:80]!r} has no {way} vector; send one with PUT /v1/items/{{id}}/vectors/{way}, "
+            f"or make them: endcap encode"
+        )
+    return await _beside(service, call, f"similar_{way}", parameters)
 
 
 async def bought_together(service: Service, call: Call) -> Reply:
     """Items bought with the one in the path."""
-    return await _beside(service, call, "bought_together")
+    return await _beside(service, call, "bought_together", call.parameters(SLATE_NAMES))
 
 
 async def trending(service: Service, call: Call) -> Reply:
@@ -60,10 +73,10 @@ async def trending(service: Service, call: Call) -> Reply:
     return await _named(service, call, call.parameters(SLATE_NAMES), "trending", [])
 
 
-async def _beside(service: Service, call: Call, placement: str) -> Reply:
+async def _beside(service: Service, call: Call, placement: str, parameters: Parameters) -> Reply:
     if service.engine.state.items.get(call.id) < 0:
         raise NotFound(f"no item {call.id[:80]!r}: not in the catalogue and in no event so far")
-    return await _named(service, call, call.parameters(SLATE_NAMES), placement, [call.id])
+    return await _named(service, call, parameters, placement, [call.id])
 
 
 async def _named(service: Service, call: Call, parameters: Parameters, placement: str, items: list[str]) -> Reply:
