@@ -330,7 +330,7 @@ def test_150_payloads_stored_in_all_that_others_write_never_execute(browser: Any
     for begin in range(0, 150, 50):
         events = [
             {
-                "event_id": f"x{begin}-{k}", "type": "search", "anon_id": "<b>writer</b>", "query": text, "session_id": f"s{begin}",
+                "event_id": f"x{begin}-{k}", "type": "search", "anon_id": "<b>writer</b>", "query": text,
                 "context": {"device": text, "region": text[:60]}, "props": {"user_agent": text},
             }
             for k, text in enumerate(PAYLOADS[begin : begin + 50])
