@@ -330,10 +330,10 @@ def test_150_payloads_stored_in_all_that_others_write_never_execute(browser: Any
     for begin in range(0, 150, 50):
         events = [
             {
-                "type": "search", "anon_id": "<b>writer</b>", "query": text, "session_id": f"s{begin}",
+                "event_id": f"x{begin}-{k}", "type": "search", "anon_id": "<b>writer</b>", "query": text,
                 "context": {"device": text, "region": text[:60]}, "props": {"user_agent": text},
             }
-            for text in PAYLOADS[begin : begin + 50]
+            for k, text in enumerate(PAYLOADS[begin : begin + 50])
         ]  # fmt: skip
         shop.send(*events, *[{"type": text, "anon_id": "w"} for text in PAYLOADS[begin : begin + 50]])
         enter(page, "live")
