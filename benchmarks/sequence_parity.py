@@ -27,13 +27,20 @@ import numpy as np
 import polars as pl
 import torch
 
-from endcap.config import DeepConfig
+from endcap.config import Config, DeepConfig
+from endcap.features.histories import Histories
+from endcap.learning.networks import Lessons, fit_network
 from endcap.learning.networks import windows as lessons_of
 from endcap.learning.networks.fitting import train
 from endcap.learning.networks.sasrec import SasRec
 from endcap.learning.networks.windows import BETAS, Course, Windows, cut
+from endcap.learning.sequences import COLUMNS, Sequences
+from endcap.models.gru4rec import Gru4RecSource
+from endcap.models.network import NetworkSource, Window
+from endcap.models.sasrec import SasRecSource
 
 MOST = 50
+SOURCES: dict[str, type[NetworkSource]] = {"gru4rec": Gru4RecSource, "sasrec": SasRecSource}
 
 
 def shown(stage: str, done: int, total: int) -> None:
@@ -98,14 +105,16 @@ def yoochoose(folder: Path, model: str, seed: int, args: argparse.Namespace) -> 
         user=session, item=item, action=zeros + 1, ts_s=events["timestamp_ms"].to_numpy() // 1000, session=session,
         hour=zeros, device=zeros, region=zeros.astype(np.int16), placement=zeros.astype(np.int16), item_ids=names,
     )  # fmt: skip
-    learned = slice_of(data, part != "test")
+    rows = np.flatnonzero(part != "test")
+    columns = {name: getattr(data, name)[rows] for name in COLUMNS}
+    learned = Lessons(Sequences(**columns, item_ids=names), [None] * len(names))
     how = DeepConfig(
         dim=args.dim, epochs=args.epochs, minutes=args.minutes, threads=args.threads, seed=seed
     )  # fmt: skip
     began = perf_counter()
-    network = TRAINERS[model](learned, how)
+    network = fit_network(model, learned, how, progress=shown)
     seconds = perf_counter() - began
-    source = SOURCES[model]([])
+    source = SOURCES[model](Histories(Config().covisit))
     source.network = network
     source.open(network)
     place_in = {name: k for k, name in enumerate(network.item_ids)}
@@ -123,7 +132,7 @@ def yoochoose(folder: Path, model: str, seed: int, args: argparse.Namespace) -> 
                 scores = network.vectors @ user
                 rank = float((scores >= scores[items[k]]).sum())
             ranks.append(rank)
-            if (name, k - 1) in told or (name, k) in told:
+            if (name, k - 1) in told:
                 recorded_ranks.append(rank)
     return {
         "model": model, "seed": seed, "targets": len(ranks), **measures(ranks), "seconds": round(seconds, 1),
@@ -144,6 +153,7 @@ def main() -> None:
     parser.add_argument("what", choices=["beauty", "yoochoose"])
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--models", nargs="+", default=["gru4rec"], choices=["gru4rec", "nextitnet", "sasrec"])
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--blocks", type=int, default=1)
     parser.add_argument("--dropped", type=float, default=0.2)
@@ -156,7 +166,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     for seed in args.seeds:
-        print(json.dumps(beauty(args.data, seed, args)), flush=True)
+        for model in args.models if args.what == "yoochoose" else ["sasrec"]:
+            found = beauty(args.data, seed, args) if args.what == "beauty" else yoochoose(args.data, model, seed, args)
+            print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":
