@@ -37,10 +37,15 @@ from endcap.learning.networks.windows import BETAS, Course, Windows, cut
 from endcap.learning.sequences import COLUMNS, Sequences
 from endcap.models.gru4rec import Gru4RecSource
 from endcap.models.network import NetworkSource, Window
+from endcap.models.nextitnet import NextItNetSource
 from endcap.models.sasrec import SasRecSource
 
 MOST = 50
-SOURCES: dict[str, type[NetworkSource]] = {"gru4rec": Gru4RecSource, "sasrec": SasRecSource}
+SOURCES: dict[str, type[NetworkSource]] = {
+    "gru4rec": Gru4RecSource,
+    "nextitnet": NextItNetSource,
+    "sasrec": SasRecSource,
+}
 
 
 def shown(stage: str, done: int, total: int) -> None:
@@ -118,7 +123,9 @@ def yoochoose(folder: Path, model: str, seed: int, args: argparse.Namespace) -> 
     source.network = network
     source.open(network)
     place_in = {name: k for k, name in enumerate(network.item_ids)}
-    told = {(one["session_id"], one["position"]) for one in recorded.filter(pl.col("algorithm") == "gru4rec").to_dicts()}
+    told = {
+        (one["session_id"], one["position"]) for one in recorded.filter(pl.col("algorithm") == "gru4rec").to_dicts()
+    }
     raw = pl.read_parquet(folder / "bench_yoochoose_100k" / "events.parquet").filter(pl.col("split") == "test")
     ranks: list[float] = []
     recorded_ranks: list[float] = []

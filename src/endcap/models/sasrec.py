@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from endcap.errors import ArtifactError
 from endcap.models.network import Network, NetworkSource, Window
 from endcap.models.plugged import opened

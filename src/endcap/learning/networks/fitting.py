@@ -2,8 +2,8 @@
 
 A model gives a ``Course``: the losses of one pass, and how good the network is by now on what was held out. The loop
 takes steps (Adam: Kingma and Ba, ICLR 2015; or what the model brings), keeps the best state, and stops after
-``patience`` passes that were no better, or when the time is over. After every pass all of it is written to a file, so a run that was cut off goes on
-where it was; a file of other settings or other data is left alone.
+``patience`` passes that were no better, or when the time is over. After every pass all of it is written to a file, so a
+run that was cut off goes on where it was; a file of other settings or other data is left alone.
 
 Cost: the model's own. The same data, seed and number of threads give the same network, unless time runs out.
 """
@@ -45,13 +45,14 @@ class Course(Protocol):
 
 
 def train(
-    name: str, net: nn.Module, course: Course, how: DeepConfig, *, rate: float, steps: torch.optim.Optimizer | None = None,
-    patience: int = PATIENCE, clip: float = LARGEST_STEP, mark: bytes = b"", progress: Progress = silent,
-    checkpoints: Path | None = None,
+    name: str, net: nn.Module, course: Course, how: DeepConfig, *, rate: float,
+    steps: torch.optim.Optimizer | None = None, patience: int = PATIENCE, clip: float = LARGEST_STEP,
+    mark: bytes = b"", progress: Progress = silent, checkpoints: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Teach ``net``, which ends in its best state. Gives passes, seconds and the best judgement.
 
-    ``steps``: an optimizer of its parameters instead of Adam at ``rate``. ``clip``: largest norm of a gradient, 0 = any.
+    ``steps``: an optimizer of its parameters instead of Adam at ``rate``. ``clip``: largest norm of a gradient, 0 =
+    any.
     ``mark``: what is taught, as a few bytes; a run that was cut off goes on only with the same.
     """
     torch.set_num_threads(how.threads)
