@@ -10,10 +10,13 @@ from collections.abc import Sequence
 
 from endcap.models.content import ContentModel, ContentSource, unfitted
 from endcap.models.factors import Factors, FactorsSource
+from endcap.models.gru4rec import Gru4RecSource
 from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
 from endcap.models.network import MODELS, Network, NetworkSource
+from endcap.models.nextitnet import NextItNetSource
 from endcap.models.popular import PopularSource, TrendingSource
+from endcap.models.sasrec import SasRecSource
 from endcap.protocols import Source
 from endcap.state import State
 from endcap.types import F4, Interaction, Stored
@@ -44,6 +47,8 @@ class Sources:
         self.factors = FactorsSource()
         self.content = ContentSource(state.catalogue)
         self.networks: dict[str, NetworkSource] = {name: NetworkSource(state.histories) for name in MODELS}
+        for kind in (Gru4RecSource, NextItNetSource, SasRecSource):
+            self.networks[kind.name] = kind(state.histories)
         self.by_name: dict[str, Source] = {
             "history": HistorySource(),
             "covisit": CovisitSource(state.covisit, state.met),
