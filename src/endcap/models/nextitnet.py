@@ -1,8 +1,8 @@
 """NextItNet: dilated causal convolutions over a shopper's last items say what comes next.
 
 Idea: each layer joins an item with two before it, further apart from layer to layer, so four layers see 31 items
-without attention or recurrence (Yuan et al., WSDM 2019). Items are read by one table and scored by another with a bias. Trained
-in learning/networks/nextitnet.py.
+without attention or recurrence (Yuan et al., WSDM 2019). Items are read by one table and scored by another with a bias.
+Trained in learning/networks/nextitnet.py.
 
 Layout: graph "user" takes item vectors [n, dim], oldest first, and gives [dim]; ``read`` float32 [items, dim]; the
 last number of ``vectors`` [items, dim + 1] is an item's bias. Cost: ~0.26 ms for 50 items of 64 numbers on one core, in

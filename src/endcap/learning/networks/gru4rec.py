@@ -170,7 +170,7 @@ class Course:
 
 
 def ranks_in(net: Gru4Rec, place: I4, begin: I8, end: I8) -> Iterator[tuple[Tensor, I8]]:
-    """By step of these sessions: ranks of what came next among all items, and its rows. Ties count against the network."""
+    """By step: ranks of what came next among all items, and its rows; ties count against the network."""
     order = np.argsort(begin - end, kind="stable")  # the longest first, so that those that go on stand in front
     begin, end = begin[order], end[order]
     places = torch.from_numpy(place.astype(np.int64))
@@ -190,7 +190,7 @@ def taught(
 ) -> tuple[Gru4Rec, dict[str, Any]]:  # fmt: skip
     """A network that has learned these sessions, and facts about it."""
     torch.manual_seed(how.seed)
-    torch.sparse.check_sparse_tensor_invariants.disable()  # said aloud, or it warns
+    torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]  # unsaid, it warns
     net = Gru4Rec(n_items, how.dim, dropped)
     steps = torch.optim.Adagrad(net.parameters(), lr=rate, eps=1e-6)
     told = train(

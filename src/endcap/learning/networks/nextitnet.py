@@ -78,6 +78,7 @@ def graph_of(net: NextItNet) -> bytes:
         for layer in (first, second):
             assert isinstance(layer, Layer)
             y = graph.op("Unsqueeze", graph.op("Transpose", y), graph.constant(np.zeros(1, np.int64)))
+            assert layer.mix.bias is not None
             weight, bias = graph.constant(layer.mix.weight), graph.constant(layer.mix.bias)
             y = graph.op("Conv", y, weight, bias, dilations=[layer.dilation], pads=[layer.past, 0])
             y = graph.op("Transpose", graph.op("Squeeze", y, graph.constant(np.zeros(1, np.int64))))
@@ -88,7 +89,8 @@ def graph_of(net: NextItNet) -> bytes:
 
 def network_of(net: NextItNet, item_ids: list[str], meta: dict[str, Any]) -> Network:
     """What serves."""
-    vectors = torch.cat((net.out.weight, net.bias.weight), dim=1).detach().numpy()
+    bias: Any = net.bias
+    vectors = torch.cat((net.out.weight, bias.weight), dim=1).detach().numpy()
     arrays = {"read": net.items.weight.detach().numpy().copy()}
     return Network("nextitnet", item_ids, vectors, {"user": graph_of(net)}, arrays, cluster_centres(vectors, 0), meta)
 

@@ -127,7 +127,7 @@ class Course:
         self._epoch = 0
 
     def __len__(self) -> int:
-        return -(-self._windows.begin.shape[0] // BATCH)
+        return -(-int(self._windows.begin.shape[0]) // BATCH)
 
     def losses(self, epoch: int) -> Iterator[Tensor]:
         """The loss of every batch of one pass."""
@@ -185,7 +185,7 @@ class Course:
             right = torch.from_numpy(held.right[part].astype(np.int64))[:, None]
             rank = (scores >= scores.gather(1, right)).sum(dim=1)  # ties count against us
             total += float((1.0 / torch.log2(1.0 + rank))[rank <= AT].sum())
-        return total / held.right.shape[0]
+        return total / int(held.right.shape[0])
 
     def scores(self, places: Tensor, lengths: Tensor) -> Tensor:
         """Of all items after these windows [b, items]."""
