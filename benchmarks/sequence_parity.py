@@ -37,10 +37,15 @@ from endcap.learning.networks.windows import BETAS, Course, Windows, cut
 from endcap.learning.sequences import COLUMNS, Sequences
 from endcap.models.gru4rec import Gru4RecSource
 from endcap.models.network import NetworkSource, Window
+from endcap.models.nextitnet import NextItNetSource
 from endcap.models.sasrec import SasRecSource
 
 MOST = 50
-SOURCES: dict[str, type[NetworkSource]] = {"gru4rec": Gru4RecSource, "sasrec": SasRecSource}
+SOURCES: dict[str, type[NetworkSource]] = {
+    "gru4rec": Gru4RecSource,
+    "nextitnet": NextItNetSource,
+    "sasrec": SasRecSource,
+}
 
 
 def shown(stage: str, done: int, total: int) -> None:
@@ -104,10 +109,11 @@ def yoochoose(folder: Path, model: str, seed: int, args: argparse.Namespace) -> 
     data = Sequences(
         user=session, item=item, action=zeros + 1, ts_s=events["timestamp_ms"].to_numpy() // 1000, session=session,
         hour=zeros, device=zeros, region=zeros.astype(np.int16), placement=zeros.astype(np.int16), item_ids=names,
+        regions=[], placements=[],
     )  # fmt: skip
     rows = np.flatnonzero(part != "test")
     columns = {name: getattr(data, name)[rows] for name in COLUMNS}
-    learned = Lessons(Sequences(**columns, item_ids=names), [None] * len(names))
+    learned = Lessons(Sequences(**columns, item_ids=names, regions=[], placements=[]), [None] * len(names))
     how = DeepConfig(
         dim=args.dim, epochs=args.epochs, minutes=args.minutes, threads=args.threads, seed=seed
     )  # fmt: skip

@@ -70,7 +70,7 @@ def test_the_head_gets_its_share_and_no_more(tmp_path: Path) -> None:
                         item_id=f"late{k}")
             for k in range(200)
         ])  # fmt: skip
-        head = set(engine.state.items.names(engine.recommender.popular.head(100).tolist()))
+        head = set(engine.state.items.names(engine.recommender.sources.popular.head(100).tolist()))
         shown = ids(engine)
         assert len(head.intersection(shown)) == 5
         assert len(shown) == 10

@@ -234,7 +234,7 @@ class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A named surface and how its list is made.
 
     Newest first: fresh. Where people follow each other: friends kindred. Deep models: two_tower
-    youtube gru4rec sasrec.
+    youtube gru4rec nextitnet sasrec.
     """
 
     sources: list[str]  # of: history covisit bought_together session_knn user_knn factors content popular trending
@@ -259,7 +259,7 @@ class PlacementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 PRESETS = ("shop", "news", "social")
-DEEP = ("two_tower", "youtube", "gru4rec", "sasrec")  # silent until one was trained and helped
+DEEP = ("two_tower", "youtube", "gru4rec", "nextitnet", "sasrec")  # silent until one was trained and helped
 
 
 def alike_placements() -> dict[str, PlacementConfig]:

@@ -17,6 +17,7 @@ from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
 from endcap.models.kindred import KindredSource
 from endcap.models.network import MODELS, Network, NetworkSource
+from endcap.models.nextitnet import NextItNetSource
 from endcap.models.popular import PopularSource, TrendingSource
 from endcap.models.sasrec import SasRecSource
 from endcap.models.two_tower import TwoTowerSource
@@ -60,6 +61,7 @@ class Sources:
             "two_tower": self.two_tower,
             "youtube": YoutubeSource(state.histories),
             "gru4rec": Gru4RecSource(state.histories),
+            "nextitnet": NextItNetSource(state.histories),
             "sasrec": SasRecSource(state.histories),
         }
         self.by_name: dict[str, Source] = {

@@ -41,6 +41,7 @@ class Part(StrEnum):
     TWO_TOWER = "two_tower"
     YOUTUBE = "youtube"
     GRU4REC = "gru4rec"
+    NEXTITNET = "nextitnet"
     SASREC = "sasrec"
 
 

@@ -82,7 +82,7 @@ def new_network(engine: Engine, model: str, progress: Progress = silent, checkpo
     if not isinstance(state, NotedState):
         raise TooFewExamples(f"{model} learns from sequences, which this engine does not note: endcap train does")
     sequences = state.sequences(engine.config.deep.events)
+    gap_s = engine.config.clean.session_gap_s
     records = [state.catalogue.record(item) for item in range(len(sequences.item_ids))]
-    return fit_network(
-        model, Lessons(sequences, records), engine.config.deep, {"offset": state.offset}, progress, checkpoints
-    )
+    meta = {"offset": state.offset, "gap_s": gap_s}
+    return fit_network(model, Lessons(sequences, records), engine.config.deep, meta, progress, checkpoints)

@@ -9,8 +9,8 @@ read anew from the ring. Both run the same kernel on the same items, so both giv
 than the ring, whose first items are gone, is always read anew.
 
 Layout: ``w_x`` and ``w_h`` float32 [3 dim, dim] (reset, update, new), ``b_x`` and ``b_h`` [3 dim]; ``vectors`` [n, dim
-+ 1], the last number an item's bias. Cost: one step of 64 numbers ~5 us, of 100 ~10 us; a whole ring 64 times that.
-Memory: 4 bytes x dim and 4 per item of the session for a remembered shopper. Not for: what a shopper liked last week.
++ 1], the last number an item's bias. Cost: one event of 64 numbers ~40 us, a whole ring read anew ~0.5 ms. Memory: 4
+bytes x dim and 4 per item of the session for a remembered shopper. Not for: what a shopper liked last week.
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ DEFAULT_TERMS: Mapping[str, Term] = {
     "src:audio": Term(0.35),
     # deep models: 1 = the model's best
     "src:gru4rec": Term(0.60, 0.3),
+    "src:nextitnet": Term(0.60, 0.3),
     "src:sasrec": Term(0.60, 0.3),
     "src:two_tower": Term(0.35, 0.3),
     "src:youtube": Term(0.35, 0.3),

@@ -38,7 +38,7 @@ from endcap.models.vectors import ItemVectors
 from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I4, U4, Arrays, Interest
 
 SCHEMA = "endcap-network-1"
-MODELS = ("two_tower", "youtube", "gru4rec", "sasrec")
+MODELS = ("two_tower", "youtube", "gru4rec", "nextitnet", "sasrec")
 KEPT = 65_536  # shoppers whose vectors are remembered
 RING = 64
 LEAST = 1e-6  # score of the weakest proposal

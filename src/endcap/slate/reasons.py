@@ -51,6 +51,7 @@ TERM_CODE: dict[str, str] = {
     "src:session_knn": "session_like_yours",
     "src:item2vec": "viewed_together",
     "src:gru4rec": "session_like_yours",
+    "src:nextitnet": "session_like_yours",
     "src:sasrec": "session_like_yours",
     "src:two_tower": "shoppers_like_you",
     "src:youtube": "shoppers_like_you",

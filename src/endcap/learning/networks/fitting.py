@@ -46,13 +46,14 @@ class Course(Protocol):
 
 def train(
     name: str, net: nn.Module, course: Course, how: DeepConfig, *, rate: float,
-    steps: torch.optim.Optimizer | None = None, patience: int = PATIENCE, clip: float = LARGEST_STEP, mark: bytes = b"",
-    progress: Progress = silent, checkpoints: Path | None = None,
+    steps: torch.optim.Optimizer | None = None, patience: int = PATIENCE, clip: float = LARGEST_STEP,
+    mark: bytes = b"", progress: Progress = silent, checkpoints: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Teach ``net``, which ends in its best state. Gives passes, seconds and the best judgement.
 
     ``steps``: an optimizer of its parameters instead of Adam at ``rate``. ``clip``: largest norm of a gradient, 0 =
-    any. ``mark``: what is taught, as a few bytes; a run that was cut off goes on only with the same.
+    any.
+    ``mark``: what is taught, as a few bytes; a run that was cut off goes on only with the same.
     """
     torch.set_num_threads(how.threads)
     steps = steps or torch.optim.Adam(net.parameters(), lr=rate)

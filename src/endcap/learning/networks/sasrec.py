@@ -49,7 +49,8 @@ class Block(nn.Module):
             self.q(q), self.k(x), self.v(x), is_causal=True, dropout_p=self.dropped.p if self.training else 0.0
         )
         x = self.between(q + self.o(mixed))
-        return x + self.dropped(self.down(self.dropped(torch.relu(self.up(x)))))
+        found: Tensor = x + self.dropped(self.down(self.dropped(torch.relu(self.up(x)))))
+        return found
 
 
 class SasRec(Reader):
@@ -85,6 +86,7 @@ def graph_of(net: SasRec) -> bytes:
     graph = Graph()
     x, dim = "x", net.items.weight.shape[1]
     for n, block in enumerate(net.blocks):
+        assert isinstance(block, Block)
         q = graph.norm(x, block.before)
         k, v = graph.linear(x, block.k), graph.linear(x, block.v)
         ends = n == len(net.blocks) - 1

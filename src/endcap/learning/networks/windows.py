@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 import torch
 from msgspec import structs
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -70,7 +69,7 @@ class Reader(nn.Module):
     def logits(self, user: Tensor, places: Tensor) -> Tensor:
         """user [g, m, dim], places [g, k] -> [g, m, k]."""
         rows = self.dropped(self.out(places))
-        scores = user @ rows.transpose(1, 2)
+        scores: Tensor = user @ rows.transpose(1, 2)
         return scores if self.bias is None else scores + self.bias(places).transpose(1, 2)
 
 
@@ -100,7 +99,7 @@ def windows_of(data: Sequences, place_of: I4, most: int, hold_out: bool) -> Wind
     held = np.zeros(0, np.int64)
     if hold_out:
         newest = several[np.argsort(-data.ts_s[order[ends[several] - 1]], kind="stable")]
-        held = newest[: min(MOST_JUDGED, -(-round(JUDGED * several.shape[0]) // 1))]
+        held = newest[: min(MOST_JUDGED, round(JUDGED * several.shape[0]))]
     stops = ends.copy()
     stops[held] -= 1
     begin, end = cut(starts, stops, most)
@@ -110,21 +109,13 @@ def windows_of(data: Sequences, place_of: I4, most: int, hold_out: bool) -> Wind
 
 def cut(starts: I8, stops: I8, most: int) -> tuple[I8, I8]:
     """Windows of ``most`` + 1 rows at most, from the end of each history; the last row of one begins the next."""
-    found: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    stops = stops.copy()
-    while True:
-        stops = stops[stops - starts >= 2] if not found else stops
-        live = stops - starts >= 2
+    begins, ends = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    while (live := stops - starts >= 2).any():
         starts, stops = starts[live], stops[live]
-        if not starts.shape[0]:
-            break
-        begin = np.maximum(starts, stops - most - 1)
-        found.append((begin, stops))
-        stops = begin + 1
-    none = np.zeros(0, np.int64)
-    return (
-        np.concatenate([none, *(one for one, _ in found)]), np.concatenate([none, *(one for _, one in found)])
-    )  # fmt: skip
+        begins.append(np.maximum(starts, stops - most - 1))
+        ends.append(stops)
+        stops = begins[-1] + 1
+    return np.concatenate(begins), np.concatenate(ends)
 
 
 class Course:
@@ -136,7 +127,7 @@ class Course:
         self._epoch = 0
 
     def __len__(self) -> int:
-        return -(-self._windows.begin.shape[0] // BATCH)
+        return -(-int(self._windows.begin.shape[0]) // BATCH)
 
     def losses(self, epoch: int) -> Iterator[Tensor]:
         """The loss of every batch of one pass."""
@@ -194,11 +185,11 @@ class Course:
             right = torch.from_numpy(held.right[part].astype(np.int64))[:, None]
             rank = (scores >= scores.gather(1, right)).sum(dim=1)  # ties count against us
             total += float((1.0 / torch.log2(1.0 + rank))[rank <= AT].sum())
-        return total / held.right.shape[0]
+        return total / int(held.right.shape[0])
 
     def scores(self, places: Tensor, lengths: Tensor) -> Tensor:
         """Of all items after these windows [b, items]."""
-        found = self.net.last(places, lengths) @ self.net.out.weight.T
+        found: Tensor = self.net.last(places, lengths) @ self.net.out.weight.T
         return found if self.net.bias is None else found + self.net.bias.weight[:, 0]
 
 
