@@ -47,7 +47,8 @@ def walks(n_users: int = 120, length: int = 8) -> Lessons:
     columns: dict[str, Any] = {"hour": small, "device": small, "region": small.astype(np.int16)}
     data = Sequences(
         user=user, item=item, action=small + 1, ts_s=np.repeat(np.arange(length), n_users).astype(np.int64) * 60,
-        session=user, placement=small.astype(np.int16), item_ids=[f"i{k}" for k in range(ITEMS)], regions=[], placements=[], **columns,
+        session=user, placement=small.astype(np.int16),
+        item_ids=[f"i{k}" for k in range(ITEMS)], regions=[], placements=[], **columns,
     )  # fmt: skip
     return Lessons(data, [None] * ITEMS)
 
