@@ -160,7 +160,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/items": [],
     "PUT /v1/items/{id}": {"title": "t"},
     "PATCH /v1/items/{id}": {"title": "t"},
-    "PUT /v1/items/{id}/vectors/{name}": {"vector": [1.0], "encoder": "e"},
+    "PUT /v1/items/{id}/vectors/{name}": {"vector": [1.0], "encoder": "e", "version": "1"},
     "PUT /v1/users/{id}": {},
     "POST /v1/experiments": {"name": "x", "placement": "home", "variants": {n: {"weight": 0.5} for n in "ab"}},
 }
