@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -10,14 +11,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from endcap.config import Config
+from endcap.config import Config, LogConfig, PlacementConfig, asked, shop_placements
+from endcap.engine import Engine
 from endcap.models.item2vec import DIM, GAP_S, NEGATIVES, RATE, RING, WINDOW, Item2vec, mixed
+from endcap.runtime import Runtime, VirtualClock
 from endcap.state import State
-from endcap.types import F4, I2, I4, Event, Stored
+from endcap.types import F4, I2, I4, Event, Interaction, Stored
 from proposals import batch_of, interest_of, order_of, proposed
 from streams import streams
 
 NOBODY = batch_of([])
+PLAIN = Config(log=LogConfig(durability="os"))
+ASKED = Config(
+    log=LogConfig(durability="os"),
+    placements={
+        **shop_placements(),
+        "drift": PlacementConfig(sources=["covisit"], arms={"new": {"sources": ["item2vec"]}}),
+    },
+)
 N_ITEMS = 9
 
 
@@ -109,7 +120,7 @@ def test_any_batching_and_a_snapshot_in_between_give_the_same_bytes(
 def test_offsets_and_duplicate_free_batches_do_not_matter(events: list[Event], seed: int) -> None:
     """A log from which events of others were erased has gaps; replay cuts it anywhere."""
     rng = np.random.default_rng(seed)
-    dense, gaps = State(Config()), State(Config())
+    dense, gaps = State(ASKED), State(ASKED)
     dense.fold([Stored(k + 1, event) for k, event in enumerate(events)])
     place, offset = 0, 0
     while place < len(events):
@@ -164,3 +175,17 @@ def test_only_what_followed_something_lately_is_proposed() -> None:
 @pytest.mark.parametrize("seeds", [[], [3], [5_000]])
 def test_it_is_silent_when_it_knows_nothing(seeds: list[int]) -> None:
     assert proposed(model(), interest_of(seeds), 6_000) == {}
+
+
+def test_it_is_folded_only_where_a_placement_asks_it_and_a_snapshot_knows_which(tmp_path: Path) -> None:
+    assert (asked(PLAIN, "item2vec"), asked(ASKED, "item2vec")) == (False, True)
+    views = [Interaction(type="view", anon_id="a", item_id=f"i{k}", ts=1_760_000_000_000 + 9_000 * k) for k in range(6)]
+    hashes = []
+    for config, from_snapshot in ((PLAIN, False), (ASKED, False), (ASKED, True)):
+        with Engine.open(tmp_path, config, Runtime(VirtualClock(1_760_000_060_000), seed=1)) as engine:
+            assert engine.recovered.from_snapshot == from_snapshot
+            engine.observe(views)  # duplicates after the first time
+            assert engine.state.item2vec.arrays(0, 6)["inward"].any() == (config is ASKED)
+            hashes.append(engine.state_hash())
+            engine.snapshot()
+    assert hashes[0] != hashes[1] == hashes[2]

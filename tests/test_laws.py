@@ -16,7 +16,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from endcap.config import Config, ExploreConfig, LimitsConfig, LogConfig, SnapshotConfig, load_config
+from endcap.config import (
+    Config,
+    ExploreConfig,
+    LimitsConfig,
+    LogConfig,
+    PlacementConfig,
+    SnapshotConfig,
+    load_config,
+    shop_placements,
+)
 from endcap.engine import Engine
 from endcap.models.linear import LinearRanker
 from endcap.runtime import Runtime, VirtualClock
@@ -24,7 +33,11 @@ from endcap.types import Context, Event, Item, ItemChange, Query, Slate
 from streams import ANON_IDS, ITEM_IDS, START_MS, USER_IDS, streams
 
 LAW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-CONFIG = Config(log=LogConfig(durability="os"), snapshot=SnapshotConfig(every_events=10**9))
+CONFIG = Config(
+    log=LogConfig(durability="os"),
+    snapshot=SnapshotConfig(every_events=10**9),
+    placements={**shop_placements(), "drift": PlacementConfig(sources=["item2vec", "covisit"])},
+)
 PLACEMENTS = sorted(CONFIG.placements)
 
 queries = st.builds(

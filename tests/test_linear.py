@@ -59,7 +59,9 @@ def test_whatever_the_features_are_no_score_is_nan_and_broken_values_are_counted
 def test_the_terms_of_a_row_sum_to_its_score(rows: F4) -> None:
     unit = np.clip(rows, -1, 1)
     ranker = LinearRanker(COLUMNS)
-    assert ranker.trace(unit).sum(axis=1) == pytest.approx(ranker.score(unit), abs=1e-5)
+    parts = ranker.trace(unit).astype(np.float64)
+    rounding = 4 * np.finfo(np.float32).eps * np.abs(parts).sum(axis=1)  # of a sum in float32, in any order
+    assert (np.abs(parts.sum(axis=1) - ranker.score(unit)) <= rounding).all()
 
 
 @settings(deadline=None)

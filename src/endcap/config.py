@@ -325,6 +325,16 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     static_items: list[str] = field(default_factory=list)  # the last resort: shown when nothing else is known
 
 
+def asked(config: Config, source: str) -> bool:
+    """Whether any placement, warmth or arm asks a source."""
+    lists = [
+        sources
+        for one in config.placements.values()
+        for sources in (one.sources, *one.switch.values(), *(arm.get("sources", ()) for arm in one.arms.values()))
+    ]
+    return any(source in sources for sources in lists)
+
+
 def load_config(
     path: Path | None = None, environ: Mapping[str, str] | None = None, preset: str | None = None
 ) -> tuple[Config, dict[str, str]]:

@@ -34,7 +34,7 @@ from endcap.protocols import EventLog, Ranker, Refused
 from endcap.recommend import Recommender
 from endcap.runtime import Runtime
 from endcap.sources import Trained, projection_of
-from endcap.state import SCHEMA, State
+from endcap.state import SCHEMA, State, fold_settings
 from endcap.stores.snapshots import FileSnapshotter
 from endcap.stores.sqlite import SqliteLog
 from endcap.types import (
@@ -422,7 +422,7 @@ class Engine:
     def _schema(self) -> str:
         """Snapshots fit only a state of the same layout that was folded with the same settings."""
         c = self.config
-        settings = msgspec.json.encode([c.clean, c.catalogue, c.covisit, c.session_knn, c.user_knn, c.feedback])
+        settings = msgspec.json.encode(fold_settings(c))
         return f"{SCHEMA}:{State(c).layout()}:{hashlib.blake2b(settings, digest_size=8).hexdigest()}"
 
     def _recover(self, progress: Progress) -> tuple[State, Recovered]:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from endcap.batches import EventBatch
-from endcap.config import Config
+from endcap.config import Config, asked
 from endcap.features.catalogue import Catalogue
 from endcap.features.counters import Counters
 from endcap.features.covisit import Covisit
@@ -72,6 +73,7 @@ class State:
         self.met = RowMap()  # scratch that all sources share: they meet the same items, one after the other
         self.sessions = SessionKnn(config.session_knn, self.met)
         self.neighbours = UserKnn(config.user_knn, self.histories, self.met)
+        self.drifts = asked(config, "item2vec")  # a third of the cost of a fold, for whom it serves
         self.item2vec = Item2vec(self.met)
         self.persons = Persons(self.users, self.items)
         self.friends = Friends(self.persons, self.met)
@@ -145,7 +147,8 @@ class State:
         self.counters.fold(batch, trail, self.catalogue.category, self.catalogue.top_category)
         self.covisit.fold(batch, trail)
         self.rhythm.fold(batch, trail)
-        self.item2vec.fold(batch, trail)
+        if self.drifts:
+            self.item2vec.fold(batch, trail)
         self.sessions.fold(batch)
         self.neighbours.fold(batch)
         self.learn_from_slates(batch)
@@ -290,6 +293,12 @@ class State:
             digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()
+
+
+def fold_settings(config: Config) -> list[Any]:
+    """The settings that the folded state depends on: a snapshot fits only a state of the same."""
+    c = config
+    return [c.clean, c.catalogue, c.covisit, c.session_knn, c.user_knn, c.feedback, asked(c, "item2vec")]
 
 
 def under(prefix: str, named: Arrays) -> Arrays:
