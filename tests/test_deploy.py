@@ -1,4 +1,4 @@
-"""The files under deploy/: each is parsed, linted by what is installed, and tried as far as that goes without an engine.
+"""The files under deploy/: parsed, linted by what is installed, and tried as far as that goes without an engine.
 
 No container engine and no cluster is needed: the image's commands run in a fresh virtual environment, the unit is read
 by systemd-analyze, the chart is rendered by Helm's own code (helm-python-sdk) and held to the schemas of Kubernetes.
@@ -17,23 +17,20 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from endcap.cli import app
 from endcap.config import Config, load_config
 from endcap.server.routes import ROUTES
-from typer.main import get_command
 
 yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "systemd/endcap.service"
-CHART = DEPLOY / "helm/endcap"
 PATHS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 HADOLINT, CHECKER = (shutil.which(name, path=PATHS) for name in ("hadolint", "check-jsonschema"))
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]

@@ -55,7 +55,9 @@ def test_a_backup_serves_the_same_lists_beside_the_server_it_was_taken_from(tmp_
         offset = running.engine.offset
         restored = subprocess.Popen(command(last), env=environment, stderr=subprocess.DEVNULL)
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"authorization": f"Bearer {key}"}) as client:
+            with httpx.Client(
+                base_url=f"http://127.0.0.1:{port}", headers={"authorization": f"Bearer {key}"}
+            ) as client:
                 deadline = time.monotonic() + 120
                 while True:
                     try:

@@ -83,7 +83,9 @@ def proxied(place: Path, port: int, own_network: bool) -> Iterator[str]:
         assert old in text
         text = text.replace(old, new)
     whole = place / "nginx.conf"
-    temporary = "".join(f"{kind}_temp_path {place}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    temporary = "".join(
+        f"{kind}_temp_path {place}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     whole.write_text(
         f"pid {place}/pid;\nerror_log stderr;\ndaemon off;\nmaster_process off;\nevents {{}}\n"
         f"http {{ access_log off;\n{temporary}{text}}}\n"
