@@ -17,6 +17,7 @@ from endcap.engine import Engine
 from endcap.errors import Behind, InvalidInput, Overloaded, StoreError
 from endcap.feedback.impressions import impression_of
 from endcap.protocols import Refused
+from endcap.server.gauges import disk_gauges, state_gauges
 from endcap.server.meters import Meters
 from endcap.server.metrics import Metrics
 from endcap.server.wire import Throttled
@@ -54,12 +55,10 @@ class Service:
     def gauges(self) -> dict[str, float]:
         """Figures that are read, not counted."""
         return {
-            "log_offset": float(self.engine.offset),
             "pending_events": float(self.pending_events),
-            "users": float(len(self.engine.state.users)),
-            "items": float(len(self.engine.state.items)),
             "draining": float(self.draining),
-            **{f"feedback_{name}": float(n) for name, n in self.engine.state.slates.tally().items()},
+            **state_gauges(self.engine),
+            **disk_gauges(self.engine),
         }
 
     async def write(self, events: Sequence[Event], refused: Sequence[Refused] = ()) -> Ack:

@@ -78,6 +78,8 @@ class Lifespan:
     def __init__(self, app: App, engine: Engine, connections: Callable[[], Any], progress: Progress) -> None:
         self.app = app
         self.models = ModelWatch(engine, engine.directory, app.log.said) if engine.directory else None
+        if self.models is not None:
+            app.service.metrics.models = self.models.numbers
         self.experiments = ExperimentWatch(app.service, engine.directory, app.log.said) if engine.directory else None
         self.training = Training(engine, engine.directory, app.log.said) if engine.directory else None
         self.feeds = Feeds(app.service, engine.directory, app.log.said)
