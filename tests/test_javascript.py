@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -85,7 +86,10 @@ def test_the_types_are_those_of_the_document() -> None:
 def test_a_schema_of_an_unknown_shape_is_refused() -> None:
     make = generator()
     assert make.type_of({"type": ["string", "null"], "default": None}) == "string | null"
-    assert make.type_of({"type": "array", "items": {"anyOf": [{"type": "null"}, {"$ref": "#/x/Item"}]}}) == "(null | Item)[]"
+    assert (
+        make.type_of({"type": "array", "items": {"anyOf": [{"type": "null"}, {"$ref": "#/x/Item"}]}})
+        == "(null | Item)[]"
+    )
     with pytest.raises(SystemExit, match="unknown shape"):
         make.type_of({"not": {"type": "string"}})
 
@@ -100,10 +104,10 @@ def test_fields_of_answers_are_always_there(served: Served) -> None:
 
 
 def test_the_package_is_complete(node: str, tmp_path: Path) -> None:
-    package = json.loads((CLIENT / "package.json").read_text("utf-8"))
+    told = json.loads((CLIENT / "package.json").read_text("utf-8"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert (package["version"], package["license"]) == (project["version"], project["license"])
-    assert not {"dependencies", "peerDependencies", "scripts"} & set(package)
+    assert (told["version"], told["license"]) == (project["version"], project["license"])
+    assert not {"dependencies", "peerDependencies", "scripts"} & set(told)
     assert (CLIENT / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
     npm = shutil.which("npm")
     if npm is None:
@@ -126,7 +130,9 @@ def test_the_package_is_complete(node: str, tmp_path: Path) -> None:
 def test_it_is_small(tools: Path) -> None:
     done = run(str(tools / "esbuild"), "--minify", "--target=es2022", str(CLIENT / "endcap.js"))
     assert done.returncode == 0, done.stderr
-    minified, plain = (len(gzip.compress(text.encode(), 9)) for text in (done.stdout, (CLIENT / "endcap.js").read_text()))
+    minified, plain = (
+        len(gzip.compress(text.encode(), 9)) for text in (done.stdout, (CLIENT / "endcap.js").read_text())
+    )
     assert minified <= MAX_MINIFIED
     page = (ROOT / "docs" / "clients.md").read_text("utf-8")
     assert f"{minified / 1000:.1f} kB" in page
@@ -142,8 +148,9 @@ export async function page(anon_id: string): Promise<string[]> {
   client.track(event);
   const ack = await client.send(event, [event]);
   const at: number = ack.offset + ack.rejected.length;
-  const slate: Slate = await client.recommend({ placement: "home", anon_id, at_least: at, filter: { eq: { brand: "x" } } });
-  const like = await client.similar("i1", { by: "text", n: 3, personalization: false }, { shown: false, default: ["i2"] });
+  const filter = { eq: { brand: "x" } };
+  const slate: Slate = await client.recommend({ placement: "home", anon_id, at_least: at, filter });
+  const like = await client.similar("i1", { by: "text", personalization: false }, { shown: false, default: ["i2"] });
   const items: Item[] = [{ item_id: "i1", availability: "in_stock", attributes: { colour: "red", sizes: ["s"] } }];
   await client.putItems(items);
   await client.patchItem("i1", { title: null, price: 2 });
@@ -168,21 +175,53 @@ client.similar("i1", { by: "smell" });
 """
 
 
-def test_the_types_hold_a_program_that_uses_them(tools: Path, tmp_path: Path) -> None:
-    (tmp_path / "node_modules").mkdir()
-    (tmp_path / "node_modules" / "endcap-client").symlink_to(CLIENT)
-    (tmp_path / "uses.mts").write_text(USES, "utf-8")
-    for resolution in (["--module", "nodenext"], ["--module", "esnext", "--moduleResolution", "bundler"]):
-        options = ["--noEmit", "--strict", "--exactOptionalPropertyTypes", "--target", "es2022", *resolution]
-        done = run(str(tools / "tsc"), *options, "uses.mts", cwd=tmp_path)
-        assert done.returncode == 0, done.stdout
+# ---------------------------------------------------------------- documentation
+
+PAGES = [ROOT / "docs" / "clients.md", CLIENT / "README.md"]
+
+
+def block(page: Path, language: str) -> str:
+    """The one fenced block of a language."""
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return str(found)
+
+
+def package(folder: Path) -> Path:
+    """The folder with the client installed in it."""
+    (folder / "node_modules").mkdir()
+    (folder / "node_modules" / "endcap-client").symlink_to(CLIENT)
+    return folder
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_backend_does_what_the_page_says(node: str, served: Served, tmp_path: Path, page: Path) -> None:
+    code = block(page, "js").replace("http://localhost:8080", served.url)
+    (package(tmp_path) / "backend.mjs").write_text(code.replace("srv_YOUR_KEY", served.secrets["server"]), "utf-8")
+    before = served.engine.offset
+    done = run(node, "backend.mjs", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    new = [stored.event for stored in served.engine.log.read(before, 100)]
+    assert any(isinstance(event, Interaction) and event.item_id == "85123A" for event in new)
+
+
+def test_the_types_hold_the_pages_program_and_one_that_uses_them(tools: Path, tmp_path: Path) -> None:
+    (package(tmp_path) / "uses.mts").write_text(USES, "utf-8")
+    (tmp_path / "shelf.mts").write_text(block(PAGES[0], "ts"), "utf-8")
+    options = "--noEmit --strict --skipDefaultLibCheck --target es2022 --module nodenext"
+    done = run(str(tools / "tsc"), *options.split(), "uses.mts", "shelf.mts", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
 
 
 # ---------------------------------------------------------------- Node
 
 
 def test_it_does_in_node_what_it_says(node: str, served: Served) -> None:
-    environment = {"PATH": str(Path(node).parent), "ENDCAP_URL": served.url, "ENDCAP_KEYS": json.dumps(served.secrets), "ENDCAP_AWAY": away()}
+    environment = {
+        "PATH": str(Path(node).parent),
+        "ENDCAP_URL": served.url,
+        "ENDCAP_KEYS": json.dumps(served.secrets),
+        "ENDCAP_AWAY": away(),
+    }
     done = run(node, "--test", "--test-reporter=tap", str(CLIENT / "test" / "client.test.js"), env=environment)
     assert done.returncode == 0, done.stdout[-5_000:] + done.stderr
     assert "\n# fail 0\n" in done.stdout
@@ -257,6 +296,13 @@ def test_a_page_imports_it_and_what_waits_outlives_the_page(tmp_path: Path) -> N
         )
         page.wait_for_url("**/next")
         assert {event.event_id for event in arrived(served, 4)} >= {"parting", "under-way", "last"}
+
+        example = block(PAGES[0], "html").replace("https://recs.example.com", served.url)
+        pages["/example"] = "<!doctype html><body>" + example.replace("pub_YOUR_KEY", key)
+        page.goto(f"{origin}/example")
+        page.wait_for_selector("body[data-shown]", state="attached", timeout=10_000)
+        page.goto(f"{origin}/next")
+        assert "85123A" in {event.item_id for event in arrived(served, 5)}
 
         refused = page.evaluate(
             "(url) => import('/endcap.js').then(({Client}) => new Client(url, '', {attempts: 1}).item('a')"

@@ -22,8 +22,8 @@ HEAD = "// Made by tools/make_client_types.py from the server's OpenAPI document
 PLAIN = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "null": "null"}
 # what stands beside a type and says nothing that TypeScript could hold
 SILENT = {
-    "title", "description", "default", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "pattern",
-    "format", "contentEncoding", "discriminator",
+    "title", "description", "default", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems",
+    "pattern", "format", "contentEncoding", "discriminator",
 }  # fmt: skip
 
 
