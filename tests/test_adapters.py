@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from endcap.config import CleanConfig, Config, IntakeConfig
 from endcap.events.adapters import ga4, personalize, retail, segment, shopify
 from endcap.events.adapters.ga4 import GoogleAnalytics
-from endcap.events.adapters.mapping import Mapped, Reading, Table
+from endcap.events.adapters.mapping import Mapped, Reading
 from endcap.events.adapters.personalize import Personalize
 from endcap.events.adapters.retail import GoogleRetail
 from endcap.events.adapters.segment import Segment
 from endcap.events.adapters.shopify import ShopifyPixel
+from endcap.events.adapters.tables import Table
 from endcap.preprocess.validate import validate
 from endcap.runtime import VirtualClock
 from endcap.server.catalogue import merged

@@ -71,7 +71,7 @@ async def take(service: Service, key: Key | None, adapter: Adapter, records: Seq
     users: dict[str, User] = {}
     for index, record in enumerate(records):
         for outcome in adapter.read(record, index, now):
-            checked = outcome if isinstance(outcome, Refusal) else accepted(service, key, outcome, index, users)
+            checked = outcome if isinstance(outcome, Refusal) else accepted(service, key, outcome, index, users, now)
             if isinstance(checked, Refusal):
                 refused.append(RefusedRecord(checked, as_sent(record), now, adapter.name))
             else:
@@ -88,9 +88,10 @@ async def take(service: Service, key: Key | None, adapter: Adapter, records: Seq
         return Reply(json.dumps(msgspec.to_builtins(answer)).encode())
 
 
-def accepted(service: Service, key: Key | None, event: Event, index: int, users: dict[str, User]) -> Event | Refusal:
+def accepted(
+    service: Service, key: Key | None, event: Event, index: int, users: dict[str, User], now: int
+) -> Event | Refusal:
     """The event as it will be stored, or why it will not be. ``users``: as this request has changed them so far."""
-    now = service.engine.runtime.now()
     browser = key if key is not None and key.kind == "browser" else None
     if isinstance(event, Interaction):
         if browser is not None:
@@ -278,6 +279,8 @@ _decode_key = msgspec.json.Decoder(WriteKey).decode
 def write_key(headers: dict[bytes, bytes], _query: bytes, body: bytes) -> bytes:
     """The key in the body, for senders that cannot set a header."""
     if headers.get(b"authorization", b"").lower().startswith((b"basic", b"bearer")):
+        return b""
+    if b"writeKey" not in body and b"trackingId" not in body:
         return b""
     try:
         said = _decode_key(body)
