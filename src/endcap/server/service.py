@@ -14,7 +14,7 @@ import msgspec
 
 from endcap.config import Config
 from endcap.engine import Engine
-from endcap.errors import Behind, InvalidInput, Overloaded, StoreError
+from endcap.errors import Behind, InvalidInput, NotFound, Overloaded, StoreError
 from endcap.feedback.impressions import impression_of
 from endcap.protocols import Refused
 from endcap.server.meters import Meters
@@ -61,6 +61,13 @@ class Service:
             "draining": float(self.draining),
             **{f"feedback_{name}": float(n) for name, n in self.engine.state.slates.tally().items()},
         }
+
+    def title_of(self, item_id: str) -> str | None:
+        """What people call an item; None where the catalogue does not say."""
+        try:
+            return self.engine.item(item_id).title
+        except NotFound:
+            return None
 
     async def write(self, events: Sequence[Event], refused: Sequence[Refused] = ()) -> Ack:
         """Make events durable and fold them. Raises ``Throttled`` when too many wait already."""
