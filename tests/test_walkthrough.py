@@ -171,15 +171,16 @@ def test_the_walk_through_leads_where_it_says(follower: Follower, tmp_path: Path
     known = [one["name"] for one in interest["items"]]
     assert {"22727", "22383", "22423"} <= set(known), interest
 
-    tab.goto(f"http://localhost:{follower.ports['8080']}/console")
-    tab.locator("input[type=password]").fill(admin)
-    tab.keyboard.press("Enter")
-    tab.wait_for_selector("text=22383")
+    console = browser.new_context().new_page()
+    console.goto(f"http://localhost:{follower.ports['8080']}/console")
+    console.locator("input[type=password]").fill(admin)
+    console.keyboard.press("Enter")
+    console.wait_for_selector("text=22383")
 
     trained = follower.run("endcap train")
     assert "factors, serves from now on" in trained
     assert "NDCG@20" in trained
-    assert ask.get("/v1/models").json()["models"]
+    waited(log, "model_swapped", engine, tab)
     restored = follower.run("endcap backup")
     assert "Regency" in restored or "Lunch Bag" in restored, restored
     assert complaints == []
