@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -14,6 +15,8 @@ from endcap.cli import app
 from endcap.cli.files import Kind
 from endcap.engine import Engine
 from endcap.errors import ConfigError
+from endcap.events.adapters.snowplow import COLUMNS
+from endcap.types import Context, Interaction
 from foreign import ADAPTERS, cases
 
 FILES = [kind.value for kind in Kind if kind not in (Kind.EVENTS, Kind.ITEMS)]
@@ -64,3 +67,152 @@ def test_a_file_of_recorded_shapes_is_taken_and_its_faults_are_named(tmp_path: P
 def test_a_mapping_is_no_option_of_a_platform(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--map belongs to events and items"):
         run("segment", str(tmp_path / "x.jsonl"), "--map", "a=b", "--dir", str(tmp_path))
+
+
+# ---------------------------------------------------------------- files as the platforms write them
+
+SNOWPLOW = """
+app_id platform etl_tstamp collector_tstamp dvce_created_tstamp event event_id txn_id name_tracker v_tracker v_collector
+v_etl user_id user_ipaddress user_fingerprint domain_userid domain_sessionidx network_userid geo_country geo_region geo_city
+geo_zipcode geo_latitude geo_longitude geo_region_name ip_isp ip_organization ip_domain ip_netspeed page_url page_title
+page_referrer page_urlscheme page_urlhost page_urlport page_urlpath page_urlquery page_urlfragment refr_urlscheme
+refr_urlhost refr_urlport refr_urlpath refr_urlquery refr_urlfragment refr_medium refr_source refr_term mkt_medium mkt_source
+mkt_term mkt_content mkt_campaign contexts se_category se_action se_label se_property se_value unstruct_event tr_orderid
+tr_affiliation tr_total tr_tax tr_shipping tr_city tr_state tr_country ti_orderid ti_sku ti_name ti_category ti_price
+ti_quantity pp_xoffset_min pp_xoffset_max pp_yoffset_min pp_yoffset_max useragent br_name br_family br_version br_type
+br_renderengine br_lang br_features_pdf br_features_flash br_features_java br_features_director br_features_quicktime
+br_features_realplayer br_features_windowsmedia br_features_gears br_features_silverlight br_cookies br_colordepth
+br_viewwidth br_viewheight os_name os_family os_manufacturer os_timezone dvce_type dvce_ismobile dvce_screenwidth
+dvce_screenheight doc_charset doc_width doc_height tr_currency tr_total_base tr_tax_base tr_shipping_base ti_currency
+ti_price_base base_currency geo_timezone mkt_clickid mkt_network etl_tags dvce_sent_tstamp refr_domain_userid
+refr_dvce_tstamp derived_contexts domain_sessionid derived_tstamp event_vendor event_name event_format event_version
+event_fingerprint true_tstamp
+""".split()  # the canonical event model: the order of a line's columns
+ACTION = "iglu:com.snowplowanalytics.snowplow.ecommerce/{}/jsonschema/1-0-0"
+AROUND = "iglu:com.snowplowanalytics.snowplow/{}/jsonschema/1-0-0"
+
+
+def snowplow_line(**columns: str) -> str:
+    """A line in which every column holds something, so that a wrong place is seen; what matters is in ``columns``."""
+    assert set(columns) <= set(SNOWPLOW)
+    return "\t".join(
+        columns.get(name, f"not {name}" if name.startswith(("tr_", "ti_", "mkt_")) else "") for name in SNOWPLOW
+    )
+
+
+def stored(directory: Path) -> list[Interaction]:
+    with Engine.open(directory) as engine:
+        return [entry.event for entry in engine.log.read(0, 1_000) if isinstance(entry.event, Interaction)]
+
+
+def test_lines_of_snowplow_without_a_header_are_read_by_place(tmp_path: Path) -> None:
+    assert len(SNOWPLOW) == 131
+    for place, name in enumerate(COLUMNS):
+        assert name in (SNOWPLOW[place], f"column_{place}"), place
+    action = {"schema": ACTION.format("snowplow_ecommerce_action"), "data": {"type": "transaction"}}
+    entities = [
+        {"schema": ACTION.format("transaction"), "data": {"transaction_id": "T-1", "revenue": 20, "currency": "EUR"}},
+        {"schema": ACTION.format("product"), "data": {"id": "mug", "price": 10, "quantity": 2, "name": 'Mug "blue"'}},
+    ]
+    facts = {
+        "app_id": "shop", "platform": "web", "collector_tstamp": "2026-03-12 15:30:02.123",
+        "dvce_created_tstamp": "2026-03-12 15:30:01.000", "event": "unstruct", "event_id": "e-1", "user_id": "ada",
+        "domain_userid": "d-1", "network_userid": "n-1", "geo_country": "DE", "page_url": "https://shop.example/thanks",
+        "page_urlpath": "/thanks", "page_referrer": "https://shop.example/cart", "useragent": "Mozilla/5.0 (iPad)",
+        "br_lang": "de", "geo_timezone": "Europe/Berlin", "domain_sessionid": "s-1",
+        "derived_tstamp": "2026-03-12 15:30:00.123", "event_name": "snowplow_ecommerce_action",
+        "unstruct_event": json.dumps({"schema": AROUND.format("unstruct_event"), "data": action}),
+        "contexts": json.dumps({"schema": AROUND.format("contexts"), "data": entities}),
+    }  # fmt: skip
+    page = {
+        "collector_tstamp": "2026-03-12 15:31:00",
+        "event": "page_view",
+        "event_name": "page_view",
+        "event_id": "e-2",
+    }
+    lines = [snowplow_line(**facts), "too\tshort", snowplow_line(**page, domain_userid="d-2", page_urlpath="/")]
+    file = tmp_path / "run=2026-03-12.tsv.gz"
+    file.write_bytes(gzip.compress("\n".join(lines).encode()))
+    report = run("snowplow", str(file), "--dir", str(tmp_path / "data"))
+    assert (report["read"], report["accepted"], report["refused"]) == (3, 2, {"wrong_columns": 1}), report
+    bought, home = stored(tmp_path / "data")
+    assert bought == Interaction(
+        type="purchase", event_id="e-1:0", ts=1773329400123, received_at=1773329400123, user_id="ada", anon_id="d-1",
+        session_id="s-1", item_id="mug", price=10.0, quantity=2.0, currency="EUR", order_id="T-1",
+        context=Context(
+            device="tablet", region="DE", utc_offset_min=60, locale="de", page="/thanks", url="https://shop.example/thanks",
+            referrer="https://shop.example/cart",
+        ),
+    )  # fmt: skip
+    assert (home.type, home.anon_id, home.ts) == ("home_view", "d-2", 1773329460000)
+
+
+VALUE = pl.Struct(
+    {"string_value": pl.String, "int_value": pl.Int64, "float_value": pl.Float64, "double_value": pl.Float64}
+)
+ROW = {  # the part of the export's schema that a shop's events fill
+    "event_date": pl.String, "event_timestamp": pl.Int64, "event_name": pl.String, "event_bundle_sequence_id": pl.Int64,
+    "batch_event_index": pl.Int64, "user_id": pl.String, "user_pseudo_id": pl.String,
+    "event_params": pl.List(pl.Struct({"key": pl.String, "value": VALUE})),
+    "privacy_info": pl.Struct({"analytics_storage": pl.String, "ads_storage": pl.String}),
+    "device": pl.Struct({"category": pl.String, "language": pl.String, "time_zone_offset_seconds": pl.Int64}),
+    "geo": pl.Struct({"country": pl.String, "city": pl.String}),
+    "ecommerce": pl.Struct({"transaction_id": pl.String, "purchase_revenue": pl.Float64}),
+    "items": pl.List(pl.Struct({
+        "item_id": pl.String, "item_name": pl.String, "item_brand": pl.String, "item_variant": pl.String,
+        "item_category": pl.String, "item_category2": pl.String, "price": pl.Float64, "quantity": pl.Int64,
+        "item_list_id": pl.String, "item_list_index": pl.String,
+    })),
+}  # fmt: skip
+
+
+def parameter(key: str, **value: Any) -> dict[str, Any]:
+    return {
+        "key": key,
+        "value": {"string_value": None, "int_value": None, "float_value": None, "double_value": None, **value},
+    }
+
+
+def test_a_bigquery_export_of_ga4_with_nested_columns_is_read_from_parquet(tmp_path: Path) -> None:
+    unset = dict.fromkeys(
+        ("item_brand", "item_variant", "item_category2", "item_list_id", "item_list_index"), "(not set)"
+    )
+    mug = {**unset, "item_id": "mug", "item_name": "Mug", "item_category": "Kitchen", "price": 10.5, "quantity": 2}
+    pot = {**mug, "item_id": "pot", "item_name": "Pot", "item_category2": "Pots", "price": None, "quantity": None}
+    shared = {
+        "event_date": "20260312", "user_pseudo_id": "123.456", "user_id": None, "event_bundle_sequence_id": 7,
+        "privacy_info": {"analytics_storage": "Yes", "ads_storage": "No"},
+        "device": {"category": "mobile", "language": "de-de", "time_zone_offset_seconds": 3600},
+        "geo": {"country": "Germany", "city": "Berlin"}, "ecommerce": None,
+    }  # fmt: skip
+    at = 1_773_329_400_123_456
+    rows = [
+        {**shared, "event_timestamp": at, "event_name": "view_item", "batch_event_index": 1, "items": [mug],
+         "event_params": [parameter("ga_session_id", int_value=99), parameter("currency", string_value="EUR")]},
+        {**shared, "event_timestamp": at + 1_000_000, "event_name": "search", "batch_event_index": 2, "items": [],
+         "event_params": [parameter("search_term", string_value="tea pot"), parameter("ga_session_id", int_value=99)]},
+        {**shared, "event_timestamp": at + 2_000_000, "event_name": "purchase", "batch_event_index": 3, "items": [mug, pot],
+         "user_id": "ada", "ecommerce": {"transaction_id": "T-9", "purchase_revenue": 31.0},
+         "event_params": [parameter("currency", string_value="EUR"), parameter("value", double_value=31.0)]},
+    ]  # fmt: skip
+    file = tmp_path / "events_20260312.parquet"
+    pl.DataFrame(rows, schema=ROW).write_parquet(file)
+    report = run("ga4", str(file), "--dir", str(tmp_path / "data"))
+    assert (report["read"], report["accepted"], report["refused"]) == (3, 6, {}), (
+        report
+    )  # two of them are hints of items
+    viewed, searched, *bought = stored(tmp_path / "data")
+    assert (viewed.type, viewed.item_id, viewed.price, viewed.quantity, viewed.currency, viewed.session_id, viewed.ts) == (
+        "view", "mug", 10.5, 2.0, "EUR", "123.456.99", 1_773_329_400_123,
+    )  # fmt: skip
+    assert viewed.variant_id is viewed.placement is viewed.position is None  # (not set) is nothing
+    assert viewed.context == Context(device="mobile", region="Germany", locale="de-de", utc_offset_min=60)
+    assert (searched.type, searched.query) == ("search", "tea pot")
+    assert [(one.item_id, one.order_id, one.user_id, one.anon_id) for one in bought] == [
+        (item, "T-9", "ada", "123.456") for item in ("mug", "pot")
+    ]
+    with Engine.open(tmp_path / "data") as engine:
+        assert (engine.item("pot").title, engine.item("pot").categories) == ("Pot", [["Kitchen", "Pots"]])
+    lines = tmp_path / "events.jsonl"  # the same export as JSON lines, and once more: nothing new
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    assert run("ga4", str(lines), "--dir", str(tmp_path / "data"))["accepted"] == 0
