@@ -71,23 +71,8 @@ def test_a_mapping_is_no_option_of_a_platform(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------- files as the platforms write them
 
-SNOWPLOW = """
-app_id platform etl_tstamp collector_tstamp dvce_created_tstamp event event_id txn_id name_tracker v_tracker v_collector
-v_etl user_id user_ipaddress user_fingerprint domain_userid domain_sessionidx network_userid geo_country geo_region geo_city
-geo_zipcode geo_latitude geo_longitude geo_region_name ip_isp ip_organization ip_domain ip_netspeed page_url page_title
-page_referrer page_urlscheme page_urlhost page_urlport page_urlpath page_urlquery page_urlfragment refr_urlscheme
-refr_urlhost refr_urlport refr_urlpath refr_urlquery refr_urlfragment refr_medium refr_source refr_term mkt_medium mkt_source
-mkt_term mkt_content mkt_campaign contexts se_category se_action se_label se_property se_value unstruct_event tr_orderid
-tr_affiliation tr_total tr_tax tr_shipping tr_city tr_state tr_country ti_orderid ti_sku ti_name ti_category ti_price
-ti_quantity pp_xoffset_min pp_xoffset_max pp_yoffset_min pp_yoffset_max useragent br_name br_family br_version br_type
-br_renderengine br_lang br_features_pdf br_features_flash br_features_java br_features_director br_features_quicktime
-br_features_realplayer br_features_windowsmedia br_features_gears br_features_silverlight br_cookies br_colordepth
-br_viewwidth br_viewheight os_name os_family os_manufacturer os_timezone dvce_type dvce_ismobile dvce_screenwidth
-dvce_screenheight doc_charset doc_width doc_height tr_currency tr_total_base tr_tax_base tr_shipping_base ti_currency
-ti_price_base base_currency geo_timezone mkt_clickid mkt_network etl_tags dvce_sent_tstamp refr_domain_userid
-refr_dvce_tstamp derived_contexts domain_sessionid derived_tstamp event_vendor event_name event_format event_version
-event_fingerprint true_tstamp
-""".split()  # the canonical event model: the order of a line's columns
+# The canonical event model: the order of a line's columns.
+SNOWPLOW = (Path(__file__).parent / "assets/adapters/snowplow_columns.txt").read_text("utf-8").split()
 ACTION = "iglu:com.snowplowanalytics.snowplow.ecommerce/{}/jsonschema/1-0-0"
 AROUND = "iglu:com.snowplowanalytics.snowplow/{}/jsonschema/1-0-0"
 
@@ -134,7 +119,8 @@ def test_lines_of_snowplow_without_a_header_are_read_by_place(tmp_path: Path) ->
     file = tmp_path / "run=2026-03-12.tsv.gz"
     file.write_bytes(gzip.compress("\n".join(lines).encode()))
     report = run("snowplow", str(file), "--dir", str(tmp_path / "data"))
-    assert (report["read"], report["accepted"], report["refused"]) == (3, 2, {"wrong_columns": 1}), report
+    assert (report["read"], report["accepted"], report["refused"]) == (3, 2, 1), report
+    assert "wrong_columns" in report["examples"]
     bought, home = stored(tmp_path / "data")
     assert bought == Interaction(
         type="purchase", event_id="e-1:0", ts=1773329400123, received_at=1773329400123, user_id="ada", anon_id="d-1",
@@ -191,20 +177,23 @@ def test_a_bigquery_export_of_ga4_with_nested_columns_is_read_from_parquet(tmp_p
          "event_params": [parameter("ga_session_id", int_value=99), parameter("currency", string_value="EUR")]},
         {**shared, "event_timestamp": at + 1_000_000, "event_name": "search", "batch_event_index": 2, "items": [],
          "event_params": [parameter("search_term", string_value="tea pot"), parameter("ga_session_id", int_value=99)]},
-        {**shared, "event_timestamp": at + 2_000_000, "event_name": "purchase", "batch_event_index": 3, "items": [mug, pot],
+        {**shared, "event_timestamp": at + 2_000_000, "event_name": "purchase", "batch_event_index": 3,
+         "items": [mug, pot],
          "user_id": "ada", "ecommerce": {"transaction_id": "T-9", "purchase_revenue": 31.0},
          "event_params": [parameter("currency", string_value="EUR"), parameter("value", double_value=31.0)]},
     ]  # fmt: skip
     file = tmp_path / "events_20260312.parquet"
     pl.DataFrame(rows, schema=ROW).write_parquet(file)
     report = run("ga4", str(file), "--dir", str(tmp_path / "data"))
-    assert (report["read"], report["accepted"], report["refused"]) == (3, 6, {}), (
-        report
-    )  # two of them are hints of items
+    assert (report["read"], report["accepted"], report["refused"]) == (3, 6, 0), report  # two are hints of items
     viewed, searched, *bought = stored(tmp_path / "data")
-    assert (viewed.type, viewed.item_id, viewed.price, viewed.quantity, viewed.currency, viewed.session_id, viewed.ts) == (
-        "view", "mug", 10.5, 2.0, "EUR", "123.456.99", 1_773_329_400_123,
-    )  # fmt: skip
+    assert (viewed.type, viewed.item_id, viewed.session_id, viewed.ts) == (
+        "view",
+        "mug",
+        "123.456.99",
+        1_773_329_400_123,
+    )
+    assert (viewed.price, viewed.quantity, viewed.currency) == (10.5, 2.0, "EUR")
     assert viewed.variant_id is viewed.placement is viewed.position is None  # (not set) is nothing
     assert viewed.context == Context(device="mobile", region="Germany", locale="de-de", utc_offset_min=60)
     assert (searched.type, searched.query) == ("search", "tea pot")
