@@ -241,8 +241,9 @@ def adapter_of(service: Service, kind: type[Mapped], key: Key | None = None) -> 
 async def cloudevents(service: Service, call: Call) -> Reply:
     """CloudEvents: structured, a batch, or binary with the envelope in ``ce-`` headers."""
     adapter = adapter_of(service, CloudEvents, call.key)
-    body = await readable(service, adapter, call.body)
-    if b"ce-specversion" in call.headers:
+    binary = b"ce-specversion" in call.headers
+    body = None if binary and not call.body else await readable(service, adapter, call.body)  # data is optional
+    if binary:
         said = {name[3:]: value for name, value in call.headers.items() if name.startswith(b"ce-")}
         envelope = {name.decode("latin-1"): unquote(value.decode("latin-1")) for name, value in said.items()}
         return await take(service, call.key, adapter, [{**envelope, "data": body}])

@@ -14,7 +14,7 @@ import msgspec
 
 from endcap.config import Config
 from endcap.engine import Engine
-from endcap.errors import Behind, InvalidInput, Overloaded, StoreError
+from endcap.errors import Behind, InvalidInput, NotFound, Overloaded, StoreError
 from endcap.feedback.impressions import impression_of
 from endcap.protocols import Refused
 from endcap.server.gauges import disk_gauges, state_gauges
@@ -60,6 +60,13 @@ class Service:
             **state_gauges(self.engine),
             **disk_gauges(self.engine),
         }
+
+    def title_of(self, item_id: str) -> str | None:
+        """What people call an item; None where the catalogue does not say."""
+        try:
+            return self.engine.item(item_id).title
+        except NotFound:
+            return None
 
     async def write(self, events: Sequence[Event], refused: Sequence[Refused] = ()) -> Ack:
         """Make events durable and fold them. Raises ``Throttled`` when too many wait already."""

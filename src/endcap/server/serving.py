@@ -135,6 +135,13 @@ class Server(uvicorn.Server):
     """uvicorn's server; a stop by signal is a normal end (exit status 0), not a death by that signal."""
 
     service: Service
+    listening: Callable[[], None] = staticmethod(lambda: None)  # called once, when the first request can be answered
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Compile, then listen, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            self.listening()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop. ``ConfigError`` when the address cannot be bound."""
@@ -210,10 +217,15 @@ def build(
     return server
 
 
-def run(engine: Engine, keys: KeyRing | None, config: Config | None = None, progress: Progress = silent) -> None:
-    """Serve until SIGTERM or Ctrl+C, then drain, save and close the engine."""
+def run(
+    engine: Engine, keys: KeyRing | None, config: Config | None = None, progress: Progress = silent,
+    listening: Callable[[], None] | None = None,
+) -> None:  # fmt: skip
+    """Serve until SIGTERM or Ctrl+C, then drain, save and close the engine; ``listening`` is called when it answers."""
     try:
-        build(engine, keys, config, progress=progress).run()
+        server = build(engine, keys, config, progress=progress)
+        server.listening = listening or server.listening
+        server.run()
     except ConfigError:
         engine.close()
         raise
