@@ -50,6 +50,8 @@ POLICY: dict[str, frozenset[str]] = {
     "GET /v1/users/{id}/export": _ADMIN,
     "GET /v1/users/{id}/interest": _PEOPLE,
     "GET /v1/users/{id}/similar": _PEOPLE,
+    "DELETE /v1/users/{id}/interest": _PEOPLE,
+    "GET /v1/users/{id}/events": _ADMIN,
     "POST /v1/tracker": frozenset({"browser"}),
     "POST /v1/why-not": _PEOPLE,
     "GET /v1/placements": frozenset({"server", "catalogue", "admin"}),

@@ -219,11 +219,28 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", "/v1/users/{id}/export", people.export, "people", "A copy of all that is held of a user",
-        people.UserExport, errors=(400, 404),
+        people.UserExport, parameters=(ANON,), errors=(400, 404),
     ),
     Route(
         "GET", "/v1/users/{id}/interest", people.interest, "people", "What the engine believes a shopper wants",
         InterestView, parameters=(ANON,), errors=(400, 404),
+    ),
+    Route(
+        "DELETE", "/v1/users/{id}/interest", people.delete_tag, "people",
+        "Delete a tag of interest: what was done with such items no longer counts for this shopper",
+        InterestView, errors=(400, 404, 429), parameters=(
+            ANON,
+            Parameter("tag", {"type": "string", "enum": list(people.TAGS)}, "What kind of tag; required."),
+            Parameter("name", {"type": "string", "minLength": 1}, "Its name as the interest shows it; required."),
+        ),
+    ),
+    Route(
+        "GET", "/v1/users/{id}/events", people.timeline, "people", "Events of a person, newest first",
+        people.Timeline, parameters=(
+            ANON,
+            Parameter("n", _number(1, 500), "Events of the page; 50 by default."),
+            Parameter("before", _number(0, 2**53), "The `next` of the page before."),
+        ),
     ),
     Route(
         "GET", "/v1/users/{id}/similar", people.similar, "people", "Users with similar histories",
