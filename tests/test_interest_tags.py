@@ -1,4 +1,4 @@
-"""A deleted tag of interest: it leaves the profile, the next list and every restart, and hides nothing that was hidden."""
+"""A deleted tag of interest leaves the profile, the next list and every restart; what was hidden stays hidden."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from endcap.evaluation.saved import SavedReport
 from endcap.events.adapters.ga4 import GoogleAnalytics
 from endcap.events.adapters.personalize import Personalize
 from endcap.events.adapters.recombee import Recombee
@@ -26,6 +27,8 @@ from endcap.server import (
     intake,
     operations,
     people,
+    quality,
+    reports,
     slates,
     tail,
     tracker,
@@ -167,12 +170,31 @@ ROUTES: tuple[Route, ...] = (
         parameters=(
             Parameter("after", TEXT, "The `next` of the page before."),
             Parameter("n", _number(1, 1000), "Items of the page; 100 by default."),
+            Parameter(
+                "q", TEXT, "Only ids that begin so, and titles or brands that hold each word. A page may then be "
+                "short; only one without `next` is the last."
+            ),
         ),
         errors=(400, 404),
     ),
     Route(
         "POST", "/v1/items", catalogue.bulk, "catalogue", "Create or replace many items",
         Ack, (list[Item], catalogue.ItemsBody), ITEMS_BULK, errors=(400, 413, 415, 429),
+    ),
+    Route(
+        "GET", "/v1/items/{id}/facts", quality.facts, "catalogue", "What the engine knows of an item beside its record",
+        quality.ItemFacts, errors=(400, 404),
+    ),
+    Route(
+        "GET", "/v1/quality", quality.report, "operations", "What is wrong with the catalogue and the events",
+        quality.QualityReport, errors=(),
+    ),
+    Route(
+        "GET", "/v1/reports", reports.listing, "operations", "Evaluation reports in the data directory",
+        reports.ReportList, errors=(),
+    ),
+    Route(
+        "GET", "/v1/reports/{id}", reports.show, "operations", "One evaluation report", SavedReport, errors=(400, 404),
     ),
     Route("GET", "/v1/items/{id}", catalogue.get, "catalogue", "Read an item", Item, errors=(400, 404)),
     Route(

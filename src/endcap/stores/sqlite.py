@@ -276,6 +276,11 @@ class SqliteLog:
         with self._read:
             return quarantine.newest(self._reader, limit, before)
 
+    def quarantined(self) -> dict[str, int]:
+        """Refused records held, by code, the most frequent first."""
+        with self._read:
+            return quarantine.tally(self._reader)
+
     # ------------------------------------------------------------ people's rights, backup
 
     def events_of(self, user_id: str | None, anon_ids: Sequence[str] = ()) -> list[Event]:
