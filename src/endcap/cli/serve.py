@@ -67,7 +67,9 @@ def serve(
     from endcap.engine import Engine
     from endcap.server.serving import prepare_keys, run
 
-    settings = with_address(load_config(config, preset=preset)[0], host, port)
+    loaded, sources = load_config(config, preset=preset)
+    settings = with_address(loaded, host, port)
+    sources |= {f"server.{name}": f"--{name}" for name, value in (("host", host), ("port", port)) if value is not None}
     if engine is not None:
         served = engine_named(engine)
         settings = with_address(served.config, host, port)
@@ -77,7 +79,7 @@ def serve(
             served = Engine.open(directory, settings, progress=step)
     show_keys(made)
     announce(served, settings)
-    run(served, keys, settings)
+    run(served, keys, settings, sources=None if engine else sources)
 
 
 def time_ms() -> int:

@@ -25,17 +25,21 @@ from endcap.server import (
     feeds,
     foreign,
     intake,
+    models,
     operations,
     people,
     quality,
     reports,
     slates,
+    system,
     tail,
     tracker,
     vectors,
     webhooks,
 )
 from endcap.server.service import Service
+from endcap.server.training import TrainingState
+from endcap.server.trend import Points
 from endcap.server.wire import Call, Reply, key_in
 from endcap.story import PlacementFeedback, Story
 from endcap.types import Ack, Erasure, Interaction, InterestView, Item, Query, Slate, User
@@ -287,6 +291,10 @@ ROUTES: tuple[Route, ...] = (
         experiments.ExperimentView, errors=(400, 404),
     ),
     Route(
+        "GET", "/v1/experiments/{id}/history", experiments.history, "experiments",
+        "How the differences came to be, over time", Points, errors=(400, 404),
+    ),
+    Route(
         "POST", "/v1/experiments/{id}/stop", experiments.stop, "experiments", "End an experiment",
         Experiment, (experiments.Stop,), errors=(400, 404, 413, 415),
     ),
@@ -310,6 +318,32 @@ ROUTES: tuple[Route, ...] = (
             Parameter("n", _number(1, 1000), "Records wanted; 100 by default."),
             Parameter("before", _number(0, 2**53), "Continue a listing below this record id."),
         ),
+    ),
+    Route(
+        "GET", "/v1/models", models.listing, "models", "Trained models, what serves of them", models.ModelList,
+        errors=(404,),
+    ),
+    Route(
+        "POST", "/v1/models/promote", models.promote, "models", "Let a stored model serve", models.ModelList,
+        (models.Promote,), errors=(400, 404, 413, 415),
+    ),
+    Route(
+        "POST", "/v1/models/rollback", models.rollback, "models", "Return to what served before", models.ModelList,
+        (models.Rollback,), errors=(400, 404, 413, 415),
+    ),
+    Route(
+        "GET", "/v1/models/training", models.training, "models", "How the training goes", TrainingState, errors=(404,),
+    ),
+    Route(
+        "POST", "/v1/models/training", models.train, "models", "Start a training in the background", TrainingState,
+        (models.Train,), errors=(400, 404, 413, 415, 503),
+    ),
+    Route("GET", "/v1/system", system.show, "system", "Log, snapshots, memory, jobs", system.System),
+    Route("GET", "/v1/system/settings", system.settings, "system", "Settings with their sources", system.Settings),
+    Route("GET", "/v1/system/checks", system.checks, "system", "Check machine and data", system.CheckList),
+    Route(
+        "POST", "/v1/system/snapshot", system.snapshot, "system", "Save the state now", system.SnapshotList,
+        errors=(400, 404),
     ),
     *(
         Route(

@@ -32,7 +32,7 @@ import msgspec
 from endcap.errors import CorruptStore, InvalidInput, StoreError
 from endcap.protocols import Refused
 from endcap.runtime import Runtime
-from endcap.stores import quarantine
+from endcap.stores import enclosed, quarantine
 from endcap.stores.connection import connect, explained
 from endcap.stores.lock import WriterLock
 from endcap.stores.quarantine import Quarantined
@@ -346,8 +346,11 @@ class SqliteLog:
             row = self._reader.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()
         return bytes(row[0])
 
-    def backup(self, path: str | Path) -> None:
-        """Copy a consistent state of the log to a new file while writing goes on."""
+    def backup(self, path: str | Path, beside: Sequence[str] = ()) -> None:
+        """Copy a consistent state of the log to a new file while writing goes on.
+
+        ``beside``: files of the log's directory that the copy shall hold too (stores/enclosed.py).
+        """
         target = Path(path)
         if target.exists():
             raise StoreError(f"{target} exists; a backup never overwrites a file. Name another, or remove it first")
@@ -358,6 +361,7 @@ class SqliteLog:
             with contextlib.closing(copy), contextlib.closing(connect(self.path, read_only=True)) as source:
                 source.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")
+                enclosed.enclose(copy, self.path.parent, beside)
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             part.rename(target)
