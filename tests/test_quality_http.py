@@ -89,13 +89,15 @@ def test_a_search_of_a_large_catalogue_is_cut_and_can_be_continued(
 
 def test_facts_of_an_item_are_its_counts_status_and_vectors(served: Served) -> None:
     facts = served.client.get("/v1/items/mug-1/facts").json()
+    assert facts["title"] == "Blue mug"
     assert (facts["status"], facts["on_sale"], facts["vectors"]) == ("listed", True, ["image"])
     assert facts["counts"]["seen"]["7d"] == pytest.approx(1.0, abs=0.01)  # a shopper counts once an hour
     assert facts["counts"]["wanted"]["1h"] == pytest.approx(1.0, abs=0.1)
     assert facts["counts"]["bought"] == {"1h": 0.0, "6h": 0.0, "1d": 0.0, "7d": 0.0}
     assert facts["first_seen"] > 1_700_000_000_000
     assert served.client.get("/v1/items/mug-3/facts").json()["on_sale"] is False
-    assert served.client.get("/v1/items/unheard-of/facts").json()["status"] == "unlisted"
+    unlisted = served.client.get("/v1/items/unheard-of/facts").json()
+    assert (unlisted["status"], unlisted["title"]) == ("unlisted", None)
     error_of(served.client.get("/v1/items/nowhere/facts"), 404)
 
 

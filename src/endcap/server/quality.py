@@ -67,6 +67,7 @@ class ItemFacts(Struct, frozen=True, kw_only=True):
     """What the engine knows of an item beside its record."""
 
     item_id: str
+    title: str | None
     status: str  # listed, unlisted (named by events only) or deleted
     on_sale: bool  # whether a slate may show it now, rules and consent aside
     first_seen: int | None  # epoch ms
@@ -169,9 +170,11 @@ async def facts(service: Service, call: Call) -> Reply:
     item = state.items.get(call.id)
     if item < 0:
         raise NotFound(f"no item {call.id[:80]!r}: not in the catalogue and in no event so far")
+    record = state.catalogue.record(item)
     first = int(state.catalogue.first_seen_s[item])
     found = ItemFacts(
         item_id=call.id,
+        title=record.title if record else None,
         status=status_of(state.catalogue, item),
         on_sale=bool(state.catalogue.available(np.array([item], np.int32), now)[0]),
         first_seen=first * 1000 if first else None,

@@ -22,10 +22,10 @@ const around = (/** @type {any} */ _u, /** @type {number} */ low, /** @type {num
 };
 
 /**
- * @param {{ label: string, times: number[], lines: { name: string, color: string, values: (number | null)[], thin?: boolean }[], signed?: boolean }} props
- * times in epoch s; color is a CSS variable; `signed`: lines are a value, and the low and high end of its range, and 0 is shown
+ * @param {{ label: string, times: number[], lines: { name: string, color: string, values: (number | null)[], thin?: boolean }[], signed?: boolean, dated?: boolean }} props
+ * times in epoch s; color is a CSS variable; `signed`: lines are a value, and the low and high end of its range, and 0 is shown; `dated`: over days
  */
-export function Chart({ label, times, lines, signed = false }) {
+export function Chart({ label, times, lines, signed = false, dated = signed }) {
   const [asTable, setAsTable] = useState(false);
   const place = useRef(/** @type {HTMLElement | null} */ (null));
   const plot = useRef(/** @type {any} */ (null));
@@ -55,6 +55,6 @@ export function Chart({ label, times, lines, signed = false }) {
   return html`<div class="card-head"><p class="soft">${said}</p>
       <button type="button" aria-pressed=${asTable} onClick=${() => setAsTable(!asTable)}>${t("chart.table")}</button></div>
     ${asTable
-      ? html`<${Table} label=${label} rows=${rows} columns=${[[t("time"), (/** @type {any} */ row) => (signed ? moment : clock)(row.at * 1000), "t"], ...lines.map((line) => [line.name, (/** @type {any} */ row) => number(line.values[row.k], signed ? 4 : 2), "n"])]} />`
+      ? html`<${Table} label=${label} rows=${rows} columns=${[[t("time"), (/** @type {any} */ row) => (dated ? moment : clock)(row.at * 1000), "t"], ...lines.map((line) => [line.name, (/** @type {any} */ row) => number(line.values[row.k], signed ? 4 : 2), "n"])]} />`
       : html`<div class="chart" role="img" aria-label=${`${label}. ${said}`} ref=${place}></div>`}`;
 }

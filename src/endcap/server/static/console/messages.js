@@ -292,7 +292,13 @@ export const MESSAGES = {
   "sys.level.note": ["note", "提示"],
   "sys.level.warning": ["warning", "警告"],
   "sys.level.error": ["error", "错误"],
+  "page.catalogue": ["Catalogue", "商品目录"],
+  "page.users": ["Users", "用户"],
+  "page.quality": ["Quality", "质量"],
 };
+
+/** A page that is fetched later brings its own sentences. */
+export const say = (/** @type {Record<string, [string, string]>} */ more) => Object.assign(MESSAGES, more);
 
 const KEPT = "endcap.language";
 const CODES = Object.keys(LANGUAGES);

@@ -54,9 +54,9 @@ export function Table({ label, columns, rows, id = (_row, place) => place }) {
 }
 
 /** Asks before something that cannot be undone. */
-export function Sure({ label, question, act, danger = true }) {
+export function Sure({ label, question, act, danger = true, name = label }) {
   const [asked, setAsked] = useState(false);
-  if (!asked) return html`<button type="button" class=${danger ? "danger" : ""} onClick=${() => setAsked(true)}>${label}</button>`;
+  if (!asked) return html`<button type="button" class=${danger ? "danger" : ""} aria-label=${name} onClick=${() => setAsked(true)}>${label}</button>`;
   return html`<span class="row" role="group" aria-label=${question}><span>${question}</span>
     <button type="button" class="main" onClick=${() => { setAsked(false); act(); }}>${t("sure.yes")}</button>
     <button type="button" onClick=${() => setAsked(false)}>${t("sure.no")}</button></span>`;
