@@ -4,6 +4,8 @@
 ``ENDCAP_REPORT`` the report shown there is that file, as ``endcap evaluate --save`` wrote it.
 """
 
+# ruff: noqa: F811  (fixtures of another file are imported by their names)
+
 from __future__ import annotations
 
 import json
@@ -53,7 +55,9 @@ def report(shop: Served) -> str:
         shutil.copy(given, directory / "reports")
         return Path(given).stem
     data, run = run_of()
-    verdict = summarise(data, run, draws=20) | {"leaks": []}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("endcap.evaluation.summary.SMALL", 1)  # the log is short: else no step of time would be drawn
+        verdict = summarise(data, run, draws=20) | {"leaks": []}
     return saved.save(directory, verdict, "endcap evaluate --data <folder>", 1_790_000_000_000).stem
 
 
@@ -68,7 +72,7 @@ def person(shop: Served, who: str, items: list[dict[str, Any]]) -> None:
 def test_an_item_is_found_by_words_and_shows_its_record_and_neighbours(
     page: Any,
     shop: Served,
-    shelf: list[dict[str, Any]],  # noqa: F811
+    shelf: list[dict[str, Any]],
 ) -> None:
     chosen = shelf[0]
     put = shop.client.put(f"/v1/items/{chosen['item_id']}/vectors/image", json=VECTOR)
@@ -77,7 +81,7 @@ def test_an_item_is_found_by_words_and_shows_its_record_and_neighbours(
     page.wait_for_selector("[data-card=items] tbody tr")
     assert card(page, "items").locator("tbody tr").count() == 50
     page.get_by_role("button", name="Further items").click()
-    page.wait_for_function("document.querySelectorAll('[data-card=items] tbody tr').length === 100")
+    page.wait_for_function("() => document.querySelectorAll('[data-card=items] tbody tr').length === 100")
     picture(page, "catalogue")
     words = " ".join(reversed(chosen["title"].lower().split()))
     page.get_by_label("Words of title or brand").fill(words)
@@ -115,7 +119,7 @@ def test_an_item_is_found_by_words_and_shows_its_record_and_neighbours(
 
 def test_an_item_that_only_events_name_has_a_page_and_pictures_are_not_loaded_from_elsewhere(
     page: Any,
-    shop: Served,  # noqa: F811
+    shop: Served,
 ) -> None:
     shop.send({"type": "view", "anon_id": "v", "item_id": "only/in events?"})
     enter(page, "catalogue", "/console/catalogue/only%2Fin%20events%3F")
@@ -131,7 +135,7 @@ def test_an_item_that_only_events_name_has_a_page_and_pictures_are_not_loaded_fr
     assert all(address.startswith(shop.url) for address in asked)
 
 
-def test_the_quality_report_names_what_is_missing_and_leads_to_it(page: Any, shop: Served) -> None:  # noqa: F811
+def test_the_quality_report_names_what_is_missing_and_leads_to_it(page: Any, shop: Served) -> None:
     shop.client.put("/v1/items/untitled", json={"price": 3})
     shop.send({"type": "view", "anon_id": "v", "item_id": "ghost"}, {"type": "gaze", "anon_id": "v"})
     enter(page, "catalogue")
@@ -158,7 +162,7 @@ def test_the_quality_report_names_what_is_missing_and_leads_to_it(page: Any, sho
 def test_a_person_is_found_and_a_deleted_tag_changes_what_they_are_shown(
     page: Any,
     shop: Served,
-    shelf: list[dict[str, Any]],  # noqa: F811
+    shelf: list[dict[str, Any]],
 ) -> None:
     person(shop, "tag user", shelf[:6])
     shop.client.put("/v1/users/tag%20user", json={"traits": {"tier": "gold"}})
@@ -191,17 +195,22 @@ def test_a_person_is_found_and_a_deleted_tag_changes_what_they_are_shown(
     assert card(page, "preview").get_by_label("User id").input_value() == "tag user"
 
 
-def test_the_timeline_goes_back_page_by_page(page: Any, shop: Served, shelf: list[dict[str, Any]]) -> None:  # noqa: F811
-    shop.send(*[{"type": "view", "anon_id": "old", "item_id": shelf[k % 9]["item_id"], "ts": 0} for k in range(30)])
+def test_the_timeline_goes_back_page_by_page(page: Any, shop: Served, shelf: list[dict[str, Any]]) -> None:
+    shop.send(
+        *[
+            {"type": "view", "anon_id": "old", "item_id": shelf[k % 9]["item_id"], "event_id": f"old{k}"}
+            for k in range(30)
+        ]
+    )
     enter(page, "users", "/console/users/old?anon=1")
     page.wait_for_selector("[data-card=timeline] tbody tr")
     assert card(page, "timeline").locator("tbody tr").count() == 25
     page.get_by_role("button", name="Older events").click()
-    page.wait_for_function("document.querySelectorAll('[data-card=timeline] tbody tr').length === 30")
+    page.wait_for_function("() => document.querySelectorAll('[data-card=timeline] tbody tr').length === 30")
     assert page.get_by_role("button", name="Older events").count() == 0
 
 
-def test_a_copy_is_downloaded_and_erasing_asks_first(page: Any, shop: Served, shelf: list[dict[str, Any]]) -> None:  # noqa: F811
+def test_a_copy_is_downloaded_and_erasing_asks_first(page: Any, shop: Served, shelf: list[dict[str, Any]]) -> None:
     person(shop, "leaver", shelf[:3])
     enter(page, "users", "/console/users/leaver")
     rights = card(page, "rights")
@@ -221,7 +230,7 @@ def test_a_copy_is_downloaded_and_erasing_asks_first(page: Any, shop: Served, sh
 # ---------------------------------------------------------------- quality
 
 
-def test_without_a_report_the_page_says_what_makes_one(page: Any, shop: Served) -> None:  # noqa: F811
+def test_without_a_report_the_page_says_what_makes_one(page: Any, shop: Served) -> None:
     if (Path(str(shop.engine.directory)) / "reports").exists():
         pytest.skip("a report was kept before: this test runs first or alone")
     enter(page, "quality")
@@ -230,7 +239,7 @@ def test_without_a_report_the_page_says_what_makes_one(page: Any, shop: Served) 
     page.wait_for_selector("[data-card=stored] >> text=endcap train")
 
 
-def test_a_kept_report_is_shown_with_its_intervals_and_curve(page: Any, shop: Served, report: str) -> None:  # noqa: F811
+def test_a_kept_report_is_shown_with_its_intervals_and_curve(page: Any, shop: Served, report: str) -> None:
     verdict = shop.client.get(f"/v1/reports/{report}").json()["verdict"]
     enter(page, "quality")
     page.wait_for_selector(f"[data-report='{report}']")
@@ -258,7 +267,7 @@ def test_a_kept_report_is_shown_with_its_intervals_and_curve(page: Any, shop: Se
 def test_150_payloads_in_records_brands_queries_and_agents_never_execute(
     browser: Any,
     shop: Served,
-    report: str,  # noqa: F811
+    report: str,
 ) -> None:
     items = [
         {"item_id": f"x{k}", "title": text, "brand": text, "categories": [[text]], "image_urls": [text],
@@ -285,7 +294,7 @@ def test_150_payloads_in_records_brands_queries_and_agents_never_execute(
         "models": {**verdict["models"], **dict.fromkeys(PAYLOADS[5:], verdict["models"]["hybrid"])},
     }  # fmt: skip
     complaints: list[str] = []
-    page = opened(browser, shop, complaints)  # noqa: F811
+    page = opened(browser, shop, complaints)
     signed_in(page, shop)
 
     def untouched(address: str, pictures: int = 0) -> None:
@@ -344,13 +353,13 @@ def test_150_payloads_in_records_brands_queries_and_agents_never_execute(
     ("scheme", "width", "locale"), [("light", 1280, "en-GB"), ("dark", 1280, "zh-CN"), ("light", 390, "en-GB")]
 )
 def test_no_page_violates_an_accessibility_rule(
-    browser: Any, shop: Served, shelf: list[dict[str, Any]], report: str,  # noqa: F811
+    browser: Any, shop: Served, shelf: list[dict[str, Any]], report: str,
     scheme: str, width: int, locale: str,
 ) -> None:  # fmt: skip
     person(shop, f"seen-{scheme}-{width}", shelf[:5])
     item = shelf[0]["item_id"]
     complaints: list[str] = []
-    page = opened(  # noqa: F811
+    page = opened(
         browser, shop, complaints, color_scheme=scheme, locale=locale, viewport={"width": width, "height": 900}
     )
     signed_in(page, shop)

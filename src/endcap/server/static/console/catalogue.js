@@ -170,8 +170,9 @@ function Pictures({ of: addresses, title }) {
       ${one.url ? html`<a href=${one.url.href} rel="noreferrer noopener" target="_blank">${one.text}</a>` : one.text}</li>`)}</ul>`}`;
 }
 
-/** An address that may stand in a link: http and https, nothing that runs. */
+/** An address that may stand in a link: a whole one of http or https, or a path of this server. Nothing that runs. */
 function safe(/** @type {string} */ text) {
+  if (!/^(https?:)?\//i.test(text)) return null;
   try {
     const url = new URL(text, location.origin);
     return ["http:", "https:"].includes(url.protocol) ? url : null;

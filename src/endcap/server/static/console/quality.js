@@ -11,6 +11,7 @@ say({
   "reports.title": ["Evaluation reports", "评估报告"],
   "reports.none": ["No report so far. This makes one; it replays the log on a virtual clock and takes minutes:", "尚无报告。以下命令可生成一份；它按虚拟时钟重放日志，需要数分钟："],
   "reports.made": ["Another one:", "再生成一份："],
+  "reports.command": ["Command that makes a report", "生成报告的命令"],
   "reports.at": ["Made", "生成时间"],
   "reports.data": ["Data", "数据"],
   "reports.protocol": ["Protocol", "协议"],
@@ -78,7 +79,7 @@ const Reports = ({ of: reports, command, shown }) => html`<${Card} title=${t("re
     [t("reports.queries"), (/** @type {any} */ row) => number(row.queries, 0), "n"],
     [t("reports.hr"), (/** @type {any} */ row) => number(row.hr20, 4), "n"],
   ]} />`}
-  <p class="soft">${t(reports.length ? "reports.made" : "reports.none")}</p><pre tabindex="0" role="region" aria-label=${t("reports.again")}>${command}</pre></${Card}>`;
+  <p class="soft">${t(reports.length ? "reports.made" : "reports.none")}</p><pre tabindex="0" role="region" aria-label=${t("reports.command")}>${command}</pre></${Card}>`;
 
 function Report({ name }) {
   const { value, problem } = useLoaded(() => get(`/v1/reports/${at(name)}`), [name]);
