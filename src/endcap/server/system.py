@@ -54,6 +54,10 @@ class SnapshotList(Struct, frozen=True, kw_only=True):
     snapshots: list[SnapshotView]
 
 
+class Now(Struct, frozen=True, kw_only=True):
+    """An empty object, or no body at all."""
+
+
 class Memory(Struct, frozen=True, kw_only=True):
     """Bytes in memory."""
 
