@@ -1,4 +1,4 @@
-"""Routes for those who run the server: models, trainings, an experiment's history, the system. Real files, real HTTP."""
+"""Routes for those who run the server: models, trainings, an experiment's history, the system; over real HTTP."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import lightgbm
+import numpy as np
 import pytest
 
 from endcap.cli.output import progress_bar
@@ -17,6 +19,8 @@ from endcap.errors import InvalidInput
 from endcap.feedback.scoreboard import Interval
 from endcap.learning.rankers import save_trees
 from endcap.learning.store import ModelStore
+from endcap.models.forest import feature_name
+from endcap.models.tree_ranker import Head
 from endcap.runtime import Runtime, VirtualClock
 from endcap.server import trend
 from endcap.server.experiments import ExperimentWatch, start_in
@@ -37,15 +41,23 @@ ROUTES = [
 ]  # fmt: skip
 
 
+def head(columns: tuple[str, ...]) -> Head:
+    """A few trees that say nothing of worth."""
+    rows = np.random.default_rng(1).normal(size=(200, len(columns))).astype(np.float32)
+    data = lightgbm.Dataset(rows, rows[:, 0].copy(), feature_name=[feature_name(name) for name in columns])
+    parameters = {"num_leaves": 4, "verbosity": -1, "min_data_in_leaf": 3, "num_threads": 1}
+    return Head("click", lightgbm.train(parameters, data, 3).model_to_string(), 1.0, 0.0, 1.0)
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     directory = tmp_path_factory.mktemp("operating")
     store = ModelStore(directory)
     with serving(directory, keys=True, config=CONFIG) as running:
         running.client.headers.update(running.headers("admin"))
+        columns = running.engine.columns
         for queries in (7, 8):
-            meta = {"queries": queries}
-            store.save(partial(save_trees, heads=[], columns=running.engine.columns, meta=meta))
+            store.save(partial(save_trees, heads=[head(columns)], columns=columns, meta={"queries": queries}))
         store.save(lambda path: path.write_bytes(b"no model at all" * 9))
         yield running
 
@@ -94,7 +106,7 @@ def test_what_cannot_serve_is_refused_and_changes_nothing(served: Served) -> Non
 def test_a_broken_pointer_is_told_and_what_is_stored_still_listed(served: Served) -> None:
     assert served.engine.directory is not None
     pointer = served.engine.directory / "models" / "serving.json"
-    before = pointer.read_bytes()
+    before = pointer.read_bytes() if pointer.exists() else b"{}"
     pointer.write_bytes(b"{")
     try:
         found = served.client.get("/v1/models").json()
