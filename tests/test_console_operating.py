@@ -76,6 +76,19 @@ def compared(served: Served, name: str, lift: float, seed: int) -> None:
         trend.note(name, point)
 
 
+def skewed(served: Served) -> None:
+    """An A/A experiment all of whose shoppers came to one variant."""
+    engine, directory = served.engine, served.engine.directory
+    assert directory is not None
+    alike = experiment(name="skewed", placement="trending", kind="aa", variants={n: {"weight": 0.5} for n in "ab"})
+    start_in(directory, alike, CONFIG.placements, engine.columns, engine.runtime.now())
+    label, first = engine.state.labels.intern("variant:skewed/a"), 10_000
+    engine.state.labels.intern("variant:skewed/b")
+    engine.state.scoreboard.grow(first + 400, 0)
+    slots = slots_of(*((first + k, label) for k in range(400)))
+    engine.state.scoreboard.fold(outcomes([Deed(k) for k in range(400)], slots))
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     directory = tmp_path_factory.mktemp("operating")
@@ -89,6 +102,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         begun = served.engine.runtime.now() - 9 * STEPS * HOUR_MS
         start_in(directory, trial, CONFIG.placements, served.engine.columns, begun)
         stop_in(directory, "over", "it was a trial", begun + HOUR_MS)
+        skewed(served)
+        mixed = experiment(name="mixed", placement="email", kind="interleave")
+        start_in(directory, mixed, CONFIG.placements, served.engine.columns, served.engine.runtime.now())
         yield served
 
 
@@ -118,6 +134,18 @@ def test_an_experiment_shows_who_won_how_sure_that_is_and_since_when(page: Any, 
     page.get_by_role("link", name="over").click()
     page.wait_for_selector("[data-card=about] >> text=it was a trial")
     assert page.get_by_role("button", name="Stop this experiment").count() == 0
+
+
+def test_a_sample_ratio_alarm_and_an_interleaving_are_told(page: Any, shop: Served) -> None:  # noqa: F811
+    enter(page, "experiments", "/console/experiments/skewed")
+    page.wait_for_selector("[data-sample=alarm]")
+    assert "Believe nothing below" in card(page, "results").inner_text()
+    assert "too little to say" in card(page, "results").inner_text()
+    assert "No point yet" in card(page, "history").inner_text()
+    page.get_by_role("link", name="mixed").click()
+    page.wait_for_selector("[data-card=about] >> text=interleaving")
+    won = "Of 0 lists with a winner, now won – (95 % range 0 % to 100 %); 0 ties."
+    assert won in card(page, "results").locator("[data-winner]").inner_text()
 
 
 def test_an_experiment_is_started_and_stopped_from_the_page(page: Any, shop: Served) -> None:  # noqa: F811
