@@ -343,7 +343,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/system/checks", system.checks, "system", "Check machine and data", system.CheckList),
     Route(
         "POST", "/v1/system/snapshot", system.snapshot, "system", "Save the state now", system.SnapshotList,
-        errors=(400, 404),
+        (system.Now,), errors=(400, 404, 413, 415),
     ),
     *(
         Route(

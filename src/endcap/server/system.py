@@ -54,6 +54,10 @@ class SnapshotList(Struct, frozen=True, kw_only=True):
     snapshots: list[SnapshotView]
 
 
+class Now(Struct, frozen=True, kw_only=True):
+    """An empty object, or no body at all."""
+
+
 class Memory(Struct, frozen=True, kw_only=True):
     """Bytes in memory."""
 
@@ -134,7 +138,7 @@ async def show(service: Service, call: Call) -> Reply:
             from_snapshot=recovered.from_snapshot, snapshot_offset=recovered.snapshot_offset,
             replayed=recovered.replayed, seconds=recovered.seconds,
         ),
-        memory=Memory(process=resident(), peak=peak(), parts=parts),
+        memory=Memory(process=resident(), peak=max(peak(), resident() or 0), parts=parts),  # two clocks of the kernel
         encoders=await asyncio.to_thread(lambda: [standing(modality) for modality in MODALITIES]),
         jobs=Jobs(
             training=await asyncio.to_thread(service.training.state) if service.training else None,

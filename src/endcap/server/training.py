@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from endcap.artifacts import read_artifact, replace_file
 from endcap.engine import Engine
@@ -144,7 +144,9 @@ class Training:
         self._last_ms, self._last_offset = self._engine.runtime.now(), self._engine.offset
         folder = self._directory / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
-        replace_file(folder / SETTINGS, msgspec.json.encode(self._engine.config))
+        config = self._engine.config  # a training needs no secret, and its file is copied about
+        intake = structs.replace(config.intake, shopify_secret="", woocommerce_secret="")
+        replace_file(folder / SETTINGS, msgspec.json.encode(structs.replace(config, intake=intake)))
         (folder / PROGRESS).unlink(missing_ok=True)
         command = [sys.executable, "-m", "endcap.cli", "train", *kinds, "--dir", str(self._directory)]
         command += ["--config", str(folder / SETTINGS)]

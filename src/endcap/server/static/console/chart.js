@@ -29,16 +29,16 @@ export function Chart({ label, times, lines, signed = false, dated = signed }) {
   const [asTable, setAsTable] = useState(false);
   const place = useRef(/** @type {HTMLElement | null} */ (null));
   const plot = useRef(/** @type {any} */ (null));
-  const zero = signed ? [{ name: "0", color: "--soft", values: times.map(() => 0), thin: true }] : [];
-  const drawn = [...lines, ...zero];
+  const zero = [{ name: "0", color: "--soft", values: times.map(() => 0), thin: true }];
+  const drawn = signed ? [lines[1], lines[2], ...zero, lines[0]] : lines; // the range lies under its value
   const data = [times, ...drawn.map((line) => line.values)];
   useEffect(() => {
     if (asTable || !place.current) return undefined;
     const axis = { stroke: ink("--soft"), grid: { stroke: ink("--edge"), width: 1 }, ticks: { stroke: ink("--edge") } };
     const made = new uPlot({
       width: place.current.clientWidth, height: HEIGHT, cursor: { show: false }, legend: { show: false },
-      axes: [axis, { ...axis, size: signed ? 72 : 56 }], scales: { y: { range: signed ? around : above } }, bands: signed ? [{ series: [3, 2], fill: ink("--sunk") }] : [],
-      series: [{}, ...drawn.map((line) => ({ label: line.name, stroke: ink(line.color), width: line.thin ? 1 : 2, spanGaps: true, dash: line.thin ? [4, 3] : undefined }))],
+      axes: [axis, { ...axis, size: signed ? 72 : 56 }], scales: { y: { range: signed ? around : above } }, bands: signed ? [{ series: [2, 1], fill: ink("--sunk") }] : [],
+      series: [{}, ...drawn.map((line) => ({ label: line.name, stroke: ink(line.color), width: line.thin ? 1 : 2, spanGaps: true, dash: line.thin ? [4, 3] : undefined, points: { show: line.thin ? false : undefined } }))],
     }, data, place.current);
     plot.current = made;
     const fit = () => place.current && made.setSize({ width: place.current.clientWidth, height: HEIGHT });

@@ -81,17 +81,16 @@ function Winner({ of: results }) {
 function Variants({ experiment, results }) {
   const [[first, base], ...rest] = /** @type {[string, any][]} */ (Object.entries(results.variants));
   const rows = [[first, base], ...rest].map(([name, one]) => ({ name, ...one }));
-  const range = (/** @type {any} */ found, /** @type {number} */ per) => found && html`${signed(found.value)} ${per > 0 && found.low !== null && `(${percent(found.value / per)})`}<br />
-    <span class="soft">${found.low === null ? "" : `${signed(found.low)} … ${signed(found.high)}`}</span> <span class=${verdict(found)[1]}>${t(verdict(found)[0])}</span>`;
+  const brought = (/** @type {number} */ rate, /** @type {any} */ found, /** @type {number} */ per) => html`${number(rate, 4)}${found && html`<br />
+    ${signed(found.value)} ${per > 0 && found.low !== null && `(${percent(found.value / per)})`} <span class="soft">${found.low === null ? "" : `${signed(found.low)} … ${signed(found.high)}`}</span>
+    <span class=${`word ${verdict(found)[1]}`}> ${t(verdict(found)[0])}</span>`}`;
   return html`<${Table} label=${t("exp.results")} rows=${rows} id=${(/** @type {any} */ row) => row.name} columns=${[
     [t("exp.variant"), (/** @type {any} */ row) => row.name, "h"],
     [t("exp.weight"), (/** @type {any} */ row) => percent(experiment.variants[row.name].weight), "n"],
     [t("exp.units"), (/** @type {any} */ row) => number(row.units, 0), "n"],
     [t("exp.slates"), (/** @type {any} */ row) => number(row.slates, 0), "n"],
-    [t("exp.reward"), (/** @type {any} */ row) => number(row.reward_per_slate, 4), "n"],
-    [`${t("exp.reward")}: ${t("exp.lift", { name: first })}`, (/** @type {any} */ row) => range(row.reward_difference, base.reward_per_slate)],
-    [t("exp.clicks"), (/** @type {any} */ row) => number(row.clicks_per_slate, 4), "n"],
-    [`${t("exp.clicks")}: ${t("exp.lift", { name: first })}`, (/** @type {any} */ row) => range(row.clicks_difference, base.clicks_per_slate)],
+    [`${t("exp.reward")}, ${t("exp.lift", { name: first })}`, (/** @type {any} */ row) => brought(row.reward_per_slate, row.reward_difference, base.reward_per_slate)],
+    [`${t("exp.clicks")}, ${t("exp.lift", { name: first })}`, (/** @type {any} */ row) => brought(row.clicks_per_slate, row.clicks_difference, base.clicks_per_slate)],
     [t("exp.changes"), (/** @type {any} */ row) => html`<code>${changes(experiment.variants[row.name])}</code>`],
   ]} />`;
 }

@@ -54,7 +54,7 @@ function Gate({ of: gate, kind }) {
 }
 
 function Stored({ of: models, promote, again }) {
-  const state = (/** @type {any} */ row) => row.error ? html`<span class="bad">${t("models.broken")}</span><br />${row.error}` : html`<span class=${row.serving ? "good" : "soft"}>${t(row.serving ? "models.serves" : "models.rests")}</span>`;
+  const state = (/** @type {any} */ row) => row.error ? html`<span class="bad word">${t("models.broken")}</span><br />${row.error}` : html`<span class=${`word ${row.serving ? "good" : "soft"}`}>${t(row.serving ? "models.serves" : "models.rests")}</span>`;
   return html`<${Card} title=${t("models.stored")} name="stored" tools=${html`<button type="button" onClick=${again}>${t("again")}</button>`}>
     ${models.length === 0 ? html`<p class="soft">${t("models.none")}</p>` : html`<${Table} label=${t("models.stored")} rows=${models} id=${(/** @type {any} */ row) => row.number} columns=${[
       [t("models.number"), (/** @type {any} */ row) => row.number, "h"],

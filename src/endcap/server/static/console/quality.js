@@ -122,7 +122,7 @@ const Gains = ({ of: gains }) => html`<${Card} title=${t("reports.gains")} name=
     [t("reports.against"), (/** @type {any} */ [name]) => name, "h"],
     [t("reports.gain"), (/** @type {any} */ [, one]) => html`<span class=${one.low > 0 ? "good" : one.high < 0 ? "bad" : ""}>${number(one.mean, 4)}</span>`, "n"],
     [t("reports.range"), (/** @type {any} */ [, one]) => `${number(one.low, 4)} … ${number(one.high, 4)}`, "n"],
-    [t("reports.p"), (/** @type {any} */ [, one]) => number(one.p_holm, 3), "n"],
+    [t("reports.p"), (/** @type {any} */ [, one]) => one.p_holm < 0.001 ? `< ${number(0.001, 3)}` : number(one.p_holm, 3), "n"],
   ]} /></${Card}>`;
 
 function Curve({ of: curve, best }) {

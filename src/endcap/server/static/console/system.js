@@ -84,7 +84,7 @@ function standing(/** @type {any} */ one) {
 }
 
 const Encoders = ({ of: encoders }) => html`<${Card} title=${t("sys.encoders")} name="encoders"><${Table} label=${t("sys.encoders")} rows=${encoders} columns=${[
-  [t("sys.encoder.for"), (/** @type {any} */ row) => row.modality, "h"],
+  [t("sys.encoder.for"), (/** @type {any} */ row) => html`<span class="word">${row.modality}</span>`, "h"],
   [t("sys.encoder"), (/** @type {any} */ row) => `${row.id} ${row.version}`],
   [t("sys.encoder.dim"), (/** @type {any} */ row) => row.dim, "n"],
   [t("sys.encoder.state"), standing],
