@@ -276,6 +276,7 @@ def test_a_kept_report_is_shown_with_its_intervals_and_curve(page: Any, shop: Se
 # ---------------------------------------------------------------- all three
 
 
+@pytest.mark.slow  # twenty pages
 def test_150_payloads_in_records_brands_queries_and_agents_never_execute(
     browser: Any,
     shop: Served,
@@ -361,6 +362,7 @@ def test_150_payloads_in_records_brands_queries_and_agents_never_execute(
     assert complaints == []
 
 
+@pytest.mark.slow  # three times five pages
 @pytest.mark.parametrize(
     ("scheme", "width", "locale"), [("light", 1280, "en-GB"), ("dark", 1280, "zh-CN"), ("light", 390, "en-GB")]
 )
