@@ -1,6 +1,6 @@
 // @ts-check
 /** What pages are made of: cards, tables, fields, notices, and loading something with its failure shown. */
-import { html, useEffect, useState } from "../shop/html.js";
+import { html, useEffect, useRef, useState } from "../shop/html.js";
 import { language, t } from "./messages.js";
 
 /**
@@ -53,13 +53,23 @@ export function Table({ label, columns, rows, id = (_row, place) => place }) {
   </table></div>`;
 }
 
-/** Asks before something that cannot be undone. */
+/** Asks before something that cannot be undone. The focus goes to the question's harmless answer, and back from it. */
 export function Sure({ label, question, act, danger = true, name = label }) {
   const [asked, setAsked] = useState(false);
-  if (!asked) return html`<button type="button" class=${danger ? "danger" : ""} aria-label=${name} onClick=${() => setAsked(true)}>${label}</button>`;
-  return html`<span class="row" role="group" aria-label=${question}><span>${question}</span>
-    <button type="button" class="main" onClick=${() => { setAsked(false); act(); }}>${t("sure.yes")}</button>
-    <button type="button" onClick=${() => setAsked(false)}>${t("sure.no")}</button></span>`;
+  const place = useRef(/** @type {HTMLElement | null} */ (null));
+  const turned = useRef(false);
+  useEffect(() => {
+    if (turned.current) /** @type {HTMLElement | null} */ (place.current?.querySelector("button:last-of-type"))?.focus();
+  }, [asked]);
+  const turn = (/** @type {boolean} */ to) => {
+    turned.current = true;
+    setAsked(to);
+  };
+  return html`<span ref=${place}>${asked
+    ? html`<span class="row" role="group" aria-label=${question}><span>${question}</span>
+      <button type="button" class="main" onClick=${() => { turn(false); act(); }}>${t("sure.yes")}</button>
+      <button type="button" onClick=${() => turn(false)}>${t("sure.no")}</button></span>`
+    : html`<button type="button" class=${danger ? "danger" : ""} aria-label=${name} onClick=${() => turn(true)}>${label}</button>`}</span>`;
 }
 
 export const Json = ({ of: value, label }) => html`<pre tabindex="0" role="region" aria-label=${label}>${JSON.stringify(value, null, 2)}</pre>`;
