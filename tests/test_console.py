@@ -143,6 +143,9 @@ def test_the_first_load_is_small_and_says_no_inline_script(shop: Served) -> None
 
 def test_both_languages_say_everything_and_every_key_used_exists(page: Any) -> None:
     enter(page, "live")
+    folder = Path(__file__).parents[1] / "src" / "endcap" / "server" / "static" / "console"
+    later = [f"/static/console/{file.name}" for file in folder.glob("*.js") if "say({" in file.read_text("utf-8")]
+    page.evaluate("paths => Promise.all(paths.map(path => import(path)))", later)  # pages bring sentences of their own
     messages = page.evaluate("import('/static/console/messages.js').then(found => found.MESSAGES)")
     gaps = re.compile(r"\{\w+\}")
     for key, both in messages.items():
@@ -150,7 +153,6 @@ def test_both_languages_say_everything_and_every_key_used_exists(page: Any) -> N
         assert english, key
         assert chinese, key
         assert sorted(gaps.findall(english)) == sorted(gaps.findall(chinese)), key
-    folder = Path(__file__).parents[1] / "src" / "endcap" / "server" / "static" / "console"
     used = {key for file in folder.glob("*.js") for key in re.findall(r"\bt\(\"([\w.]+)\"", file.read_text("utf-8"))}
     assert used - set(messages) == set()
 

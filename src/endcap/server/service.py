@@ -47,6 +47,7 @@ class Service:
         self.tails = 0  # live views under way
         self._shown: list[Event] = []  # impressions on their way to the log
         self.patching = asyncio.Lock()
+        self.surveying = asyncio.Lock()  # of the catalogue, for its quality: one at a time
         self.openapi = b""
         self.adapters: dict[tuple[type, bool], Any] = {}  # of other platforms, made when first asked for
         self.feeds: Feeds | None = None  # set where a server reads feeds

@@ -276,11 +276,23 @@ class SqliteLog:
         with self._read:
             return quarantine.newest(self._reader, limit, before)
 
+    def quarantined(self) -> dict[str, int]:
+        """Refused records held, by code, the most frequent first."""
+        with self._read:
+            return quarantine.tally(self._reader)
+
     # ------------------------------------------------------------ people's rights, backup
 
     def events_of(self, user_id: str | None, anon_ids: Sequence[str] = ()) -> list[Event]:
         """Every event of a person, in order. An event with both ids belongs to its ``user_id``."""
         return [entry.event for entry in self._stored(f"{theirs(anon_ids)} ORDER BY offset", (user_id, *anon_ids))]
+
+    def newest_of(
+        self, user_id: str | None, anon_ids: Sequence[str] = (), limit: int = 50, before: int = 0
+    ) -> list[Stored]:
+        """Up to ``limit`` events of a person with offset < ``before`` (0 = from the newest), newest first."""
+        where = f"({theirs(anon_ids)}) AND offset < ? ORDER BY offset DESC LIMIT ?"
+        return self._stored(where, (user_id, *anon_ids, before or 2**63 - 1, limit))
 
     def erase_user(self, user_id: str | None, anon_ids: Sequence[str] = (), item_id: str = "") -> int:
         """Delete every event of a person, overwrite the space, empty the write-ahead log. Gives the number deleted.

@@ -22,10 +22,10 @@ const around = (/** @type {any} */ _u, /** @type {number} */ low, /** @type {num
 };
 
 /**
- * @param {{ label: string, times: number[], lines: { name: string, color: string, values: (number | null)[], thin?: boolean }[], signed?: boolean }} props
- * times in epoch s; color is a CSS variable; `signed`: lines are a value, and the low and high end of its range, and 0 is shown
+ * @param {{ label: string, times: number[], lines: { name: string, color: string, values: (number | null)[], thin?: boolean }[], signed?: boolean, dated?: boolean }} props
+ * times in epoch s; color is a CSS variable; `signed`: lines are a value, and the low and high end of its range, and 0 is shown; `dated`: over days
  */
-export function Chart({ label, times, lines, signed = false }) {
+export function Chart({ label, times, lines, signed = false, dated = signed }) {
   const [asTable, setAsTable] = useState(false);
   const place = useRef(/** @type {HTMLElement | null} */ (null));
   const plot = useRef(/** @type {any} */ (null));
@@ -38,7 +38,7 @@ export function Chart({ label, times, lines, signed = false }) {
     const made = new uPlot({
       width: place.current.clientWidth, height: HEIGHT, cursor: { show: false }, legend: { show: false },
       axes: [axis, { ...axis, size: signed ? 72 : 56 }], scales: { y: { range: signed ? around : above } }, bands: signed ? [{ series: [2, 1], fill: ink("--sunk") }] : [],
-      series: [{}, ...drawn.map((line) => ({ label: line.name, stroke: ink(line.color), width: line.thin ? 1 : 2, spanGaps: true, dash: line.thin ? [4, 3] : undefined, points: { show: line.thin ? false : undefined } }))],
+      series: [{}, ...drawn.map((line) => ({ label: line.name, stroke: ink(line.color), width: line.thin ? 1 : 2, spanGaps: true, ...(line.thin ? { dash: [4, 3], points: { show: false } } : {}) }))],
     }, data, place.current);
     plot.current = made;
     const fit = () => place.current && made.setSize({ width: place.current.clientWidth, height: HEIGHT });
@@ -55,6 +55,6 @@ export function Chart({ label, times, lines, signed = false }) {
   return html`<div class="card-head"><p class="soft">${said}</p>
       <button type="button" aria-pressed=${asTable} onClick=${() => setAsTable(!asTable)}>${t("chart.table")}</button></div>
     ${asTable
-      ? html`<${Table} label=${label} rows=${rows} columns=${[[t("time"), (/** @type {any} */ row) => (signed ? moment : clock)(row.at * 1000), "t"], ...lines.map((line) => [line.name, (/** @type {any} */ row) => number(line.values[row.k], signed ? 4 : 2), "n"])]} />`
+      ? html`<${Table} label=${label} rows=${rows} columns=${[[t("time"), (/** @type {any} */ row) => (dated ? moment : clock)(row.at * 1000), "t"], ...lines.map((line) => [line.name, (/** @type {any} */ row) => number(line.values[row.k], signed ? 4 : 2), "n"])]} />`
       : html`<div class="chart" role="img" aria-label=${`${label}. ${said}`} ref=${place}></div>`}`;
 }

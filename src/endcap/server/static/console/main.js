@@ -12,7 +12,10 @@ const PAGES = {
   live: async () => Live,
   placements: () => import("./placements.js").then((page) => page.Placements),
   experiments: () => import("./experiments.js").then((page) => page.Experiments),
+  catalogue: () => import("./catalogue.js").then((page) => page.Catalogue),
+  users: () => import("./users.js").then((page) => page.Users),
   models: () => import("./models.js").then((page) => page.Models),
+  quality: () => import("./quality.js").then((page) => page.Quality),
   system: () => import("./system.js").then((page) => page.System),
 };
 
