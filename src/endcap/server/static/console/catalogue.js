@@ -52,7 +52,7 @@ say({
   "near.by.all": ["all of them", "综合"],
   "near.preview": ["A whole list for this item’s page", "查看此商品页的完整列表"],
   "quality.title": ["Data quality", "数据质量"],
-  "quality.hint": ["Reads every record: about a second for 100,000, in slices between requests.", "读取全部记录：十万条约一秒，分片穿插于请求之间。"],
+  "quality.hint": ["Reads every record: two to three seconds for 100,000, in slices between requests.", "读取全部记录：十万条约两到三秒，分片穿插于请求之间。"],
   "quality.check": ["Check the catalogue", "检查商品目录"],
   "quality.sizes": ["{listed} records, {unlisted} items that only events name, {deleted} deleted; read in {seconds} s.", "{listed} 条记录，{unlisted} 个仅在事件中出现，{deleted} 个已删除；耗时 {seconds} 秒。"],
   "quality.what": ["What", "问题"],

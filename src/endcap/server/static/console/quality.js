@@ -22,7 +22,7 @@ say({
   "reports.shown": ["Report", "报告"],
   "reports.users": ["Users", "用户"],
   "reports.items": ["Items", "商品"],
-  "reports.request": ["A request, µs", "单次请求（微秒）"],
+  "reports.ceiling": ["Queries with a right answer among the candidates", "候选中含正确答案的查询比例"],
   "reports.leaks.none": ["An engine that was never shown later events made the same lists (checked on a sample).", "从未见过后续事件的引擎给出了相同的列表（抽样检验）。"],
   "reports.leaks.some": ["The truncation check failed; the figures are worthless: {items}", "截断检验未通过，以下数字无效：{items}"],
   "reports.leaks.unknown": ["The truncation check was not made.", "未做截断检验。"],
@@ -89,7 +89,7 @@ function Report({ name }) {
   return html`<section class="stack" data-report=${name} aria-label=${t("reports.shown")}><h2>${verdict.data.name}: ${verdict.protocol}, ${verdict.target}</h2>
     <${Figures} of=${[
       [t("reports.queries"), number(verdict.targets, 0)], [t("reports.users"), number(verdict.users, 0)], [t("reports.items"), number(verdict.items, 0)],
-      [t("reports.hr"), number(verdict.models[HYBRID]?.[SHOWN], 4)], [t("reports.request"), number(verdict.us_per_query, 0)],
+      [t("reports.hr"), number(verdict.models[HYBRID]?.[SHOWN], 4)], [t("reports.ceiling"), number(verdict.candidates?.hr_ceiling, 4)],
     ]} />
     ${verdict.evidence === false && html`<p class="notice warn">${t("reports.evidence")}</p>`}<${Leaks} of=${verdict.leaks} />
     <${Models} of=${models} /><div class="grid"><${Gains} of=${verdict.gains?.[SHOWN] ?? {}} /><${Curve} of=${verdict.curve} best=${models.find(([one]) => !one.startsWith(HYBRID))?.[0]} /></div>
@@ -122,7 +122,7 @@ const Gains = ({ of: gains }) => html`<${Card} title=${t("reports.gains")} name=
     [t("reports.against"), (/** @type {any} */ [name]) => name, "h"],
     [t("reports.gain"), (/** @type {any} */ [, one]) => html`<span class=${one.low > 0 ? "good" : one.high < 0 ? "bad" : ""}>${number(one.mean, 4)}</span>`, "n"],
     [t("reports.range"), (/** @type {any} */ [, one]) => `${number(one.low, 4)} … ${number(one.high, 4)}`, "n"],
-    [t("reports.p"), (/** @type {any} */ [, one]) => number(one.p_holm, 3), "n"],
+    [t("reports.p"), (/** @type {any} */ [, one]) => one.p_holm < 0.001 ? `< ${number(0.001, 3)}` : number(one.p_holm, 3), "n"],
   ]} /></${Card}>`;
 
 function Curve({ of: curve, best }) {

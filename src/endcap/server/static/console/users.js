@@ -3,7 +3,7 @@
 import { html, useEffect, useState } from "../shop/html.js";
 import { at, get, send } from "./api.js";
 import { say, t } from "./messages.js";
-import { Bar, Card, Facts, Field, Figures, Json, moment, number, Problem, Sure, Table, Title } from "./parts.js";
+import { Bar, Card, Facts, Field, Figures, Json, moment, number, Problem, Sure, Table, Title, useLoaded } from "./parts.js";
 import { go, Link, route, to } from "./router.js";
 
 say({
@@ -57,6 +57,7 @@ say({
 });
 
 const PAGE = 25;
+const TITLES = 16; // of the items of an interest, the strongest; each is a small request
 
 export function Users() {
   const { id, query } = route.value;
@@ -145,12 +146,19 @@ const Profile = ({ of: interest, record, id, anon }) => html`<${Card} title=${t(
   ]} />
   ${record && html`<details><summary>${t("users.record")}</summary><${Json} of=${record} label=${t("users.record")} /></details>`}</${Card}>`;
 
+async function titlesOf(/** @type {any[]} */ items) {
+  const first = items.slice(0, TITLES);
+  const found = await Promise.all(first.map((one) => get(`/v1/items/${at(one.name)}/facts`).then((facts) => facts.title, () => null)));
+  return Object.fromEntries(first.map((one, k) => [one.name, found[k]]));
+}
+
 function Interest({ of: interest, drop }) {
+  const { value: titles } = useLoaded(() => titlesOf(interest.items), [interest]);
   const kinds = [["category", interest.categories], ["brand", interest.brands], ["item", interest.items]].filter(([, tags]) => tags.length);
   return html`<${Card} title=${t("tags.title")} name="interest"><p class="soft">${t("tags.hint")}</p>
     ${kinds.length === 0 && html`<p class="soft" data-none>${t("tags.none")}</p>`}
     <div class="grid">${kinds.map(([tag, tags]) => html`<div class="stack" key=${tag} data-tags=${tag}><h3>${t(`tags.${tag}`)}</h3><${Table} label=${t(`tags.${tag}`)} rows=${tags} id=${(/** @type {any} */ row) => row.name} columns=${[
-      [t("tags.name"), (/** @type {any} */ row) => tag === "item" ? html`<${Link} to=${to("catalogue", row.name)}><code>${row.name}</code></${Link}>` : row.name, "h"],
+      [t("tags.name"), (/** @type {any} */ row) => tag === "item" ? html`<${Link} to=${to("catalogue", row.name)}><code>${row.name}</code></${Link}> ${titles?.[row.name]}` : row.name, "h"],
       [t("tags.share"), (/** @type {any} */ row) => html`${number(row.weight * 100, 1)} % <${Bar} share=${row.weight} />`, "n"],
       [t("tags.delete"), (/** @type {any} */ row) => html`<${Sure} label=${t("tags.delete")} name=${t("tags.delete.it", { name: row.name })} question=${t("tags.sure", { name: row.name })} act=${() => drop(tag, row.name)} />`],
     ]} /></div>`)}</div></${Card}>`;
