@@ -206,13 +206,14 @@ def test_a_backup_holds_experiments_and_models_too(run: Run, shop: Path, tmp_pat
     for name, data in (
         ("models/000001.endcap", bytes(range(256)) * 70_000), ("models/000002.endcap", b""),
         ("models/serving.json", b'{"ranker": [1]}'), ("experiments/wide.jsonl", b'{"ts": 1}\n'),
+        ("reports/one.json", b"{}"),
         ("models/training.log", b"not kept"), ("models/.000003.endcap.part", b"not kept"), ("keys.json", b"not kept"),
     ):  # fmt: skip
         (shop / name).parent.mkdir(exist_ok=True)
         (shop / name).write_bytes(data)
     kept = [
         "experiments.json", "experiments/wide.jsonl", "models/000001.endcap", "models/000002.endcap",
-        "models/serving.json",
+        "models/serving.json", "reports/one.json",
     ]  # fmt: skip
     assert sorted(json.loads(run("backup", copy, "--dir", shop, "--json").out)["files"]) == kept
     assert json.loads(run("restore", copy, "--dir", again, "--json").out)["files"] == kept

@@ -195,7 +195,7 @@ def test_the_console_can_be_walked_through_with_the_keyboard(page: Any) -> None:
     assert page.evaluate("document.activeElement.className") == "skip"
     page.get_by_role("navigation").get_by_role("link").first.focus()
     page.keyboard.press("Enter")
-    page.wait_for_function("document.activeElement?.tagName === 'H1'")
+    page.wait_for_function("() => document.activeElement?.tagName === 'H1'")
 
 
 # ---------------------------------------------------------------- pages
@@ -211,7 +211,7 @@ def test_live_shows_events_as_they_arrive_and_what_was_refused(page: Any, shop: 
     shop.send({"type": "gaze", "anon_id": "live-visitor"})
     card(page, "quarantine").get_by_role("button", name="Refresh").click()
     page.wait_for_selector("[data-card=quarantine] >> text=unknown_type")
-    page.wait_for_function("document.querySelectorAll('.figure dd')[5].innerText.replace(/\\D/g, '') > 0")
+    page.wait_for_function("() => document.querySelectorAll('.figure dd')[5].innerText.replace(/\\D/g, '') > 0")
     page.evaluate("scrollTo(0, 0)")
     picture(page, "live")
     card(page, "rates").get_by_role("button", name="Show as table").click()

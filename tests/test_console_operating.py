@@ -198,10 +198,16 @@ def test_a_model_is_rolled_back_and_promoted_again(page: Any, shop: Served) -> N
     assert serving_number(page, "ranker") == str(newest)
     page.evaluate("scrollTo(0, 0)")
     picture(page, "models")
-    card(page, "serving").get_by_role("button", name="Roll back: ranker").click()
+    card(page, "serving").get_by_role("button", name="Roll back: ranker").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.activeElement?.innerText === 'No'")
     assert f"Return to {before}?" in card(page, "serving").inner_text()
-    page.keyboard.press("Tab")
-    card(page, "serving").get_by_role("button", name="Yes, do it").press("Enter")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.activeElement?.innerText === 'Roll back: ranker'")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.activeElement?.innerText === 'No'")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
     page.wait_for_selector(f"[data-card=stored] >> text=Promote {newest}")
     assert serving_number(page, "ranker") == str(before)
     assert shop.slate(user_id="u1", n=3)["versions"]["ranker"] == f"trees-{before}"
@@ -306,7 +312,7 @@ def test_the_focus_moves_to_the_heading_of_a_page_that_is_fetched_first(page: An
     page.get_by_role("navigation").get_by_role("link", name="System").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("main[data-page=system] h1")
-    page.wait_for_function("document.activeElement?.tagName === 'H1'")
+    page.wait_for_function("() => document.activeElement?.tagName === 'H1'")
 
 
 def test_150_payloads_in_all_that_these_pages_show_never_execute(browser: Any, tmp_path: Path) -> None:  # noqa: F811

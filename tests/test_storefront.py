@@ -172,7 +172,7 @@ def test_the_shop_can_be_walked_through_with_the_keyboard(page: Any) -> None:
     page.locator(f"{FOR_YOU} .card-link").first.focus()
     page.keyboard.press("Enter")
     page.wait_for_selector(".product-text h1")
-    page.wait_for_function("document.activeElement?.tagName === 'H1'")
+    page.wait_for_function("() => document.activeElement?.tagName === 'H1'")
 
 
 @pytest.mark.parametrize(

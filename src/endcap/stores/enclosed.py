@@ -1,4 +1,4 @@
-"""What a backup holds beside the log: experiments and trained models, as pieces in a table of the same file.
+"""What a backup holds beside the log: experiments, trained models and reports, as pieces in a table of the same file.
 
 Idea: a backup is one file, so that nobody restores half of it. Files are cut into pieces, because SQLite keeps a value
 in one go; each piece has a checksum.
@@ -25,7 +25,7 @@ PIECE_BYTES = 1 << 24
 TABLE = "CREATE TABLE enclosed (path TEXT, piece INTEGER, crc INTEGER, data BLOB, PRIMARY KEY (path, piece))"
 HOLDS = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'enclosed'"
 WHOLE = ("experiments.json", "models/serving.json")  # what names others comes first: those exist then
-MANY = (("models", "*.endcap"), ("experiments", "*.jsonl"))
+MANY = (("models", "*.endcap"), ("experiments", "*.jsonl"), ("reports", "*.json"))
 
 
 def beside(directory: Path) -> list[str]:

@@ -38,7 +38,7 @@ export function Chart({ label, times, lines, signed = false, dated = signed }) {
     const made = new uPlot({
       width: place.current.clientWidth, height: HEIGHT, cursor: { show: false }, legend: { show: false },
       axes: [axis, { ...axis, size: signed ? 72 : 56 }], scales: { y: { range: signed ? around : above } }, bands: signed ? [{ series: [2, 1], fill: ink("--sunk") }] : [],
-      series: [{}, ...drawn.map((line) => ({ label: line.name, stroke: ink(line.color), width: line.thin ? 1 : 2, spanGaps: true, dash: line.thin ? [4, 3] : undefined, points: { show: line.thin ? false : undefined } }))],
+      series: [{}, ...drawn.map((line) => ({ label: line.name, stroke: ink(line.color), width: line.thin ? 1 : 2, spanGaps: true, ...(line.thin ? { dash: [4, 3], points: { show: false } } : {}) }))],
     }, data, place.current);
     plot.current = made;
     const fit = () => place.current && made.setSize({ width: place.current.clientWidth, height: HEIGHT });

@@ -3,9 +3,67 @@
 import { html, useState } from "../shop/html.js";
 import { at, get, send } from "./api.js";
 import { Chart } from "./chart.js";
-import { t } from "./messages.js";
+import { say, t } from "./messages.js";
 import { Card, Facts, moment, number, Problem, Sure, Table, Title, useLoaded } from "./parts.js";
 import { go, Link, route, to } from "./router.js";
+
+say({
+  "exp.none": ["No experiment so far. Start one below, or with endcap experiments start FILE.", "尚无实验。可在下方开始，或使用 endcap experiments start 文件。"],
+  "exp.name": ["Experiment", "实验"],
+  "exp.kind": ["Kind", "类型"],
+  "exp.kind.ab": ["A/B", "A/B"],
+  "exp.kind.aa": ["A/A: no difference, to check the machinery", "A/A：无差异，用于检验系统"],
+  "exp.kind.interleave": ["interleaving", "交错比较"],
+  "exp.share": ["Share of traffic", "流量占比"],
+  "exp.state": ["State", "状态"],
+  "exp.runs": ["runs", "进行中"],
+  "exp.ended": ["ended", "已结束"],
+  "exp.since": ["Since", "开始于"],
+  "exp.ended_at": ["Ended", "结束于"],
+  "exp.why": ["Why it ended", "结束原因"],
+  "exp.planned": ["Planned lists", "计划列表数"],
+  "exp.variant": ["Variant", "变体"],
+  "exp.weight": ["Weight", "权重"],
+  "exp.changes": ["What differs", "差异设置"],
+  "exp.units": ["Shoppers", "用户数"],
+  "exp.slates": ["Lists", "列表数"],
+  "exp.reward": ["Reward per list", "每列表收益"],
+  "exp.clicks": ["Clicks per list", "每列表点击"],
+  "exp.lift": ["difference to {name}", "与 {name} 的差异"],
+  "exp.better": ["better", "更好"],
+  "exp.worse": ["worse", "更差"],
+  "exp.open": ["open", "未定"],
+  "exp.little": ["too little to say", "数据不足"],
+  "exp.results": ["Results so far", "目前结果"],
+  "exp.results.hint": ["Right at any time, however often you look. A range above 0 means better: you may stop then.", "任何时刻查看都有效。区间高于 0 即更好，此时可以停止。"],
+  "exp.winner": ["{name} is better than {first}. You may stop and keep it.", "{name} 优于 {first}，可以停止并采用。"],
+  "exp.keep": ["Every other variant is worse than {first}. You may stop and keep {first}.", "其他变体均不如 {first}，可以停止并保留 {first}。"],
+  "exp.undecided": ["No winner yet.", "尚无优胜者。"],
+  "exp.srm.bad": ["Sample ratio alarm (p = {p}): the shoppers seen do not fit the weights, so something decides who is counted. Believe nothing below before it is found.", "样本比例警报（p = {p}）：用户分布与权重不符，存在影响计数的因素。查明之前请勿相信以下结果。"],
+  "exp.srm.good": ["The shoppers seen fit the weights (p = {p}).", "用户分布与权重相符（p = {p}）。"],
+  "exp.crossovers": ["{n} shoppers were seen in more than one variant and are left out.", "{n} 名用户出现在多个变体中，已排除。"],
+  "exp.time": ["Difference over time", "差异随时间变化"],
+  "exp.metric": ["Of what", "指标"],
+  "exp.low": ["low end", "下限"],
+  "exp.high": ["high end", "上限"],
+  "exp.difference": ["difference", "差异"],
+  "exp.time.none": ["No point yet: the first is kept a minute after the first shopper.", "尚无数据点：首位用户出现一分钟后开始记录。"],
+  "exp.won": ["Of {n} lists with a winner, {first} won {share} (95 % range {low} to {high}); {ties} ties.", "在 {n} 个有胜负的列表中，{first} 赢得 {share}（95% 区间 {low} 至 {high}）；{ties} 个平局。"],
+  "exp.won.time": ["Share won by {first}, less a half", "{first} 的胜率减去一半"],
+  "exp.rails": ["Guardrails, the last two minutes", "护栏（最近两分钟）"],
+  "exp.rails.hint": ["A variant that clearly breaks one, where the first does not, ends the experiment.", "若某变体明显违反而首个变体没有，实验将自动结束。"],
+  "exp.slow": ["Slow (over {ms} ms)", "慢（超过 {ms} 毫秒）"],
+  "exp.failed": ["Failed (at most {share})", "失败（至多 {share}）"],
+  "exp.empty": ["Empty (at most {share})", "空列表（至多 {share}）"],
+  "exp.stop": ["Stop this experiment", "停止此实验"],
+  "exp.stop.sure": ["Stop it? Everybody gets the placement as configured, and it cannot go on.", "确定停止？所有用户将恢复推荐位的默认设置，且无法继续。"],
+  "exp.stop.why": ["Reason, for the record", "原因（存档）"],
+  "exp.start": ["Start an experiment", "开始实验"],
+  "exp.start.hint": ["Half of the shoppers see the placement as it is (now), half with these settings changed (new). More variants: POST /v1/experiments.", "一半用户看到现有设置（now），一半看到修改后的设置（new）。更多变体请用 POST /v1/experiments。"],
+  "exp.start.settings": ["Settings that differ, as JSON", "差异设置（JSON）"],
+  "exp.start.ranker": ["Ranker number (0: the one that serves)", "排序模型编号（0：当前服务）"],
+  "exp.start.go": ["Start", "开始"],
+});
 
 const percent = (/** @type {number | null} */ share, digits = 1) => (share === null ? "–" : `${number(share * 100, digits)} %`);
 const signed = (/** @type {number | null} */ value) => (value === null ? "–" : `${value > 0 ? "+" : ""}${number(value, 4)}`);

@@ -2,8 +2,56 @@
 /** Models: what is stored, what serves, what the gate said, into service and back, and a training. */
 import { html, useEffect, useState } from "../shop/html.js";
 import { get, send } from "./api.js";
-import { t } from "./messages.js";
+import { say, t } from "./messages.js";
 import { bytes, Card, Json, moment, number, Problem, Sure, Table, Title, useLoaded } from "./parts.js";
+
+say({
+  "models.serving": ["What serves", "正在服务"],
+  "models.kind": ["Kind", "类型"],
+  "models.number": ["Number", "编号"],
+  "models.since": ["In use here since", "本服务器启用时间"],
+  "models.before": ["Before it", "之前"],
+  "models.back": ["Roll back", "回滚"],
+  "models.back.sure": ["Return to {name}?", "回滚到 {name}？"],
+  "models.back.nothing": ["no {kind} (rankers: the fixed weights)", "不使用 {kind}（排序模型：固定权重）"],
+  "models.stored": ["Stored models", "已存模型"],
+  "models.none": ["No trained model yet.", "尚无训练好的模型。"],
+  "models.state": ["State", "状态"],
+  "models.serves": ["serves", "服务中"],
+  "models.rests": ["stored", "已存储"],
+  "models.broken": ["cannot be used", "不可用"],
+  "models.at": ["Trained", "训练时间"],
+  "models.size": ["Size", "大小"],
+  "models.learned": ["Learned from", "训练数据"],
+  "models.learned.queries": ["{queries} requests, {rows} rows", "{queries} 个请求，{rows} 行"],
+  "models.learned.pairs": ["{n} pairs of shopper and item", "{n} 个用户与商品对"],
+  "models.learned.records": ["{n} records", "{n} 条记录"],
+  "models.learned.offset": ["log to offset {offset}", "日志至 {offset}"],
+  "models.gate": ["Gate", "准入检验"],
+  "models.gate.none": ["no gate for this kind", "此类型无需检验"],
+  "models.gate.numbers": ["NDCG@20 {new}, before {old}; difference {gain} ± {margin} (95 %), {n} requests", "NDCG@20 {new}，此前 {old}；差异 {gain} ± {margin}（95%），{n} 个请求"],
+  "models.gate.plain": ["NDCG@20 {new}, before {old}, {n} requests", "NDCG@20 {new}，此前 {old}，{n} 个请求"],
+  "models.gate.passed": ["passed: not worse than what served", "通过：不逊于此前的模型"],
+  "models.gate.helps": ["passed: it helps the ranker", "通过：对排序有帮助"],
+  "models.gate.worse": ["not passed: worse than what served", "未通过：逊于此前的模型"],
+  "models.gate.useless": ["not passed: it brings the ranker nothing", "未通过：对排序没有帮助"],
+  "models.gate.few": ["not passed: too few requests to judge by", "未通过：可供评判的请求过少"],
+  "models.promote": ["Promote", "启用"],
+  "models.promote.sure": ["Let model {number} serve?", "启用模型 {number}？"],
+  "models.all": ["All facts", "全部信息"],
+  "models.train": ["Training", "训练"],
+  "models.train.hint": ["Runs beside the server at low priority. A ranker serves only if the gate lets it pass.", "在服务器旁以低优先级运行。排序模型须通过检验才会启用。"],
+  "models.train.what": ["What", "内容"],
+  "models.train.usual": ["the usual: ranker, factors, content, deep models that serve", "常规：排序、因子、内容及在用的深度模型"],
+  "models.train.go": ["Start a training", "开始训练"],
+  "models.train.runs": ["A training runs since {time}: {stage}", "训练进行中，始于 {time}：{stage}"],
+  "models.train.begins": ["starting", "正在启动"],
+  "models.train.done": ["The training that began at {time} is done.", "始于 {time} 的训练已完成。"],
+  "models.train.failed": ["The training that began at {time} failed.", "始于 {time} 的训练失败。"],
+  "models.train.every": ["By itself every {n} hours, when there is news.", "有新数据时每 {n} 小时自动训练。"],
+  "models.train.never": ["None is scheduled (learning.every_h).", "未设定自动训练（learning.every_h）。"],
+  "models.train.said": ["What it said", "输出"],
+});
 
 const LEAST_QUERIES = 30; // below, the gate says nothing (learning/gate.py)
 const SURE = 1.96; // standard errors on either side: 95 %

@@ -53,23 +53,18 @@ export function Table({ label, columns, rows, id = (_row, place) => place }) {
   </table></div>`;
 }
 
-/** Asks before something that cannot be undone. The focus goes to the question's harmless answer, and back from it. */
+/** Asks before something that cannot be undone. The focus goes to "no", and back to the button. */
 export function Sure({ label, question, act, danger = true, name = label }) {
   const [asked, setAsked] = useState(false);
   const place = useRef(/** @type {HTMLElement | null} */ (null));
-  const turned = useRef(false);
+  const turns = useRef(0);
   useEffect(() => {
-    if (turned.current) /** @type {HTMLElement | null} */ (place.current?.querySelector("button:last-of-type"))?.focus();
+    if (turns.current++) place.current?.focus();
   }, [asked]);
-  const turn = (/** @type {boolean} */ to) => {
-    turned.current = true;
-    setAsked(to);
-  };
-  return html`<span ref=${place}>${asked
-    ? html`<span class="row" role="group" aria-label=${question}><span>${question}</span>
-      <button type="button" class="main" onClick=${() => { turn(false); act(); }}>${t("sure.yes")}</button>
-      <button type="button" onClick=${() => turn(false)}>${t("sure.no")}</button></span>`
-    : html`<button type="button" class=${danger ? "danger" : ""} aria-label=${name} onClick=${() => turn(true)}>${label}</button>`}</span>`;
+  if (!asked) return html`<button type="button" class=${danger ? "danger" : ""} aria-label=${name} ref=${place} key="ask" onClick=${() => setAsked(true)}>${label}</button>`;
+  return html`<span class="row" role="group" aria-label=${question} key="answer"><span>${question}</span>
+    <button type="button" class="main" onClick=${() => { setAsked(false); act(); }}>${t("sure.yes")}</button>
+    <button type="button" ref=${place} onClick=${() => setAsked(false)}>${t("sure.no")}</button></span>`;
 }
 
 export const Json = ({ of: value, label }) => html`<pre tabindex="0" role="region" aria-label=${label}>${JSON.stringify(value, null, 2)}</pre>`;

@@ -2,8 +2,71 @@
 /** System: the process, its log, snapshots, memory, settings with their sources, and the doctor. */
 import { html, useState } from "../shop/html.js";
 import { get, send } from "./api.js";
-import { t } from "./messages.js";
+import { say, t } from "./messages.js";
 import { Bar, bytes, Card, Facts, Figures, moment, number, Problem, Table, Title, useLoaded } from "./parts.js";
+
+say({
+  "sys.version": ["Version", "版本"],
+  "sys.up": ["Up for", "已运行"],
+  "sys.hours": ["{h} h {m} min", "{h} 小时 {m} 分"],
+  "sys.events": ["Events in the log", "日志中的事件"],
+  "sys.users": ["Shoppers known", "已知用户"],
+  "sys.items": ["Items known", "已知商品"],
+  "sys.memory": ["Memory", "内存"],
+  "sys.process": ["Process", "进程"],
+  "sys.python": ["Python", "Python"],
+  "sys.machine": ["Machine", "机器"],
+  "sys.directory": ["Data directory", "数据目录"],
+  "sys.keys": ["Keys", "密钥"],
+  "sys.keys.on": ["needed", "需要"],
+  "sys.keys.off": ["open server, on this machine only", "开放服务器，仅限本机"],
+  "sys.start": ["Last start", "上次启动"],
+  "sys.start.how": ["{n} events folded in {s} s, snapshot at {offset}", "{s} 秒内折叠 {n} 个事件，快照位置 {offset}"],
+  "sys.log": ["Log", "日志"],
+  "sys.size": ["Size", "大小"],
+  "sys.newest": ["Newest event", "最新事件"],
+  "sys.durability": ["Durability", "持久性"],
+  "sys.pending": ["Waiting for the disk", "等待写盘"],
+  "sys.snapshots": ["Snapshots", "快照"],
+  "sys.snapshots.hint": ["Saved state, so that a start is quick. Losing one costs time, never data.", "保存的状态，加快启动；丢失只费时间，不丢数据。"],
+  "sys.snapshot.make": ["Make a snapshot now", "立即生成快照"],
+  "sys.saved": ["Saved", "保存时间"],
+  "sys.parts": ["Memory by part of the state", "各部分状态占用内存"],
+  "sys.part": ["Part", "部分"],
+  "sys.peak": ["Most so far", "峰值"],
+  "sys.jobs": ["Beside requests", "后台任务"],
+  "sys.jobs.training": ["Training", "训练"],
+  "sys.jobs.training.on": ["runs", "进行中"],
+  "sys.jobs.training.off": ["rests", "空闲"],
+  "sys.jobs.feeds": ["Feeds read", "读取的商品源"],
+  "sys.jobs.experiments": ["Experiments running", "进行中的实验"],
+  "sys.jobs.views": ["Live views open", "打开的实时视图"],
+  "sys.encoders": ["Encoders", "编码器"],
+  "sys.encoder.for": ["Of", "类型"],
+  "sys.encoder": ["Encoder", "编码器"],
+  "sys.encoder.dim": ["Numbers", "维数"],
+  "sys.encoder.state": ["State", "状态"],
+  "sys.encoder.best": ["active", "已启用"],
+  "sys.encoder.fallback": ["fallback; a better one needs: {missing}", "后备；更好的需要：{missing}"],
+  "sys.encoder.none": ["none; needs: {missing}", "无；需要：{missing}"],
+  "sys.settings": ["Settings in force", "生效的设置"],
+  "sys.settings.hint": ["Secrets are not shown. Change them in endcap.toml and restart.", "机密不显示。请在 endcap.toml 中修改并重启。"],
+  "sys.settings.find": ["Find", "查找"],
+  "sys.settings.changed": ["only what differs from the defaults", "仅显示非默认值"],
+  "sys.setting": ["Setting", "设置"],
+  "sys.value": ["Value", "值"],
+  "sys.source": ["Source", "来源"],
+  "sys.checks": ["Doctor", "诊断"],
+  "sys.checks.hint": ["Looks at the machine and the data, and writes a few bytes to time the disk.", "检查机器与数据，并写入少量字节以测量磁盘。"],
+  "sys.checks.run": ["Check now", "立即检查"],
+  "sys.check": ["Check", "检查项"],
+  "sys.found": ["Found", "结果"],
+  "sys.level.ok": ["fine", "正常"],
+  "sys.level.note": ["note", "提示"],
+  "sys.level.warning": ["warning", "警告"],
+  "sys.level.error": ["error", "错误"],
+  "sys.state": ["State", "状态"],
+});
 
 const LEVELS = { ok: "good", note: "soft", warning: "warn", error: "bad" };
 
@@ -96,7 +159,7 @@ function Doctor() {
     <p class="soft">${t("sys.checks.hint")}</p><${Problem} of=${problem} />
     ${value && html`<${Table} label=${t("sys.checks")} rows=${value.checks} id=${(/** @type {any} */ row) => row.name} columns=${[
       [t("sys.check"), (/** @type {any} */ row) => row.name, "h"],
-      [t("models.state"), (/** @type {any} */ row) => html`<span class=${LEVELS[/** @type {"ok"} */ (row.level)]} data-level=${row.level}>${t(`sys.level.${row.level}`)}</span>`],
+      [t("sys.state"), (/** @type {any} */ row) => html`<span class=${LEVELS[/** @type {"ok"} */ (row.level)]} data-level=${row.level}>${t(`sys.level.${row.level}`)}</span>`],
       [t("sys.found"), (/** @type {any} */ row) => html`${row.message}${row.remedy && html`<br /><span class="soft">${row.remedy}</span>`}`],
     ]} />`}</${Card}>`;
 }
