@@ -28,6 +28,7 @@ from endcap.evaluation.metrics import per_query
 from endcap.evaluation.plan import Plan, make_plan
 from endcap.evaluation.replay import HYBRID, PLACEMENT, Delay, Replay, Run, Variant, evaluation_config
 from endcap.evaluation.report import render
+from endcap.evaluation.saved import listing, load
 from endcap.evaluation.singles import Singles
 from endcap.evaluation.slices import discovery
 from endcap.evaluation.summary import summarise
@@ -337,6 +338,7 @@ def test_the_command_prints_the_verdict_as_json_and_writes_the_report(tmp_path: 
     report = tmp_path / "report.html"
     words = (
         f"evaluate --data {tmp_path} --limit 60 --delay 1h,inf --untrained --ablate covisit --report {report} --json"
+        f" --save {tmp_path}"
     )
     answer = CliRunner().invoke(app, words.split())
     assert answer.exit_code == 0, answer.stderr
@@ -348,6 +350,9 @@ def test_the_command_prints_the_verdict_as_json_and_writes_the_report(tmp_path: 
     assert verdict["us_per_query"] > 0
     assert verdict["leaks"] == []
     assert "made the same lists" in report.read_text()
+    (kept,) = listing(tmp_path)
+    assert (kept.protocol, kept.queries, kept.hr20) == ("prequential", 60, verdict["models"]["hybrid"]["hr@20"])
+    assert load(tmp_path, kept.name).verdict == verdict
 
 
 def test_deep_models_are_left_out_all_or_all_but_one():

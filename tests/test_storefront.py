@@ -173,7 +173,7 @@ def test_the_shop_can_be_walked_through_with_the_keyboard(page: Any) -> None:
     page.locator(f"{FOR_YOU} .card-link").first.focus()
     page.keyboard.press("Enter")
     page.wait_for_selector(".product-text h1")
-    page.wait_for_function("document.activeElement?.tagName === 'H1'")
+    page.wait_for_function("() => document.activeElement?.tagName === 'H1'")
 
 
 def test_the_shop_speaks_chinese_to_a_browser_that_prefers_it_and_to_whoever_chooses_it(

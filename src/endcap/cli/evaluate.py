@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from endcap.cli.files import column_map
-from endcap.cli.output import AsJson, ConfigFile, note, print_json, progress_bar
+from endcap.cli.output import AsJson, ConfigFile, existing, note, print_json, progress_bar
 
 if TYPE_CHECKING:
     from endcap.evaluation.replay import Delay, Trainer, Variant
@@ -40,6 +40,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the sample and of the bootstrap.")] = 0,
     check: Annotated[bool, typer.Option(help="Prove on a sample that no list knew the future.")] = True,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep it in this data directory, where the console shows it.")
+    ] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -73,6 +76,11 @@ def evaluate(
 
         report.write_text(render(verdict, shlex.join(["endcap", *sys.argv[1:]])), "utf-8")
         note(f"report: {report}")
+    if save is not None:
+        from endcap.evaluation.saved import save as keep
+        from endcap.runtime import Runtime
+
+        note(f"kept: {keep(existing(save), verdict, shlex.join(['endcap', *sys.argv[1:]]), Runtime().now())}")
     if as_json:
         print_json(verdict)
     if verdict.get("leaks"):

@@ -68,7 +68,9 @@ def serve(
     from endcap.engine import Engine
     from endcap.server.serving import prepare_keys, run
 
-    settings = with_address(load_config(config, preset=preset)[0], host, port)
+    loaded, sources = load_config(config, preset=preset)
+    settings = with_address(loaded, host, port)
+    sources |= {f"server.{name}": f"--{name}" for name, value in (("host", host), ("port", port)) if value is not None}
     if engine is not None:
         served = engine_named(engine)
         settings = with_address(served.config, host, port)
@@ -86,7 +88,7 @@ def serve(
             url = address(settings)
             note(f"listening on {url}; the interface describes itself at {url}/docs; stop with Ctrl+C")
 
-        run(served, keys, settings, step, listening)
+        run(served, keys, settings, step, listening, sources=None if engine else sources)
 
 
 def time_ms() -> int:

@@ -111,6 +111,8 @@ def train_and_judge(
         worth = {kind: worth_of(kind, judged, done, config.learning) for kind in judged}
     vectors: dict[str, int | str] = {}
     for kind, model in done.vectors.items():
+        if kind in worth and not isinstance(model, str):
+            model.meta["gate"] = structs.asdict(worth[kind])
         vectors[kind] = model if isinstance(model, str) else store.save(model.save)
         if not isinstance(model, str) and (kind not in worth or worth[kind].passed or force):
             store.promote(int(vectors[kind]), done.columns)
@@ -121,7 +123,7 @@ def train_and_judge(
     ranker = Blind(TreeRanker("trees-new", done.columns, heads), done.columns, hidden)
     before = Blind(serving_ranker(store, done.columns), done.columns, hidden)
     verdict = judge(ranker, before, done.unseen, rewards_of(config.learning))
-    gate = {"new": verdict.new, "old": verdict.old, "queries": verdict.queries}
+    gate = structs.asdict(verdict)
     meta = {**done.meta, "gate": gate, "seconds": round(perf_counter() - began, 1)}
     number = store.save(lambda path: save_trees(path, heads, done.columns, meta))
     promoted = verdict.passed or force

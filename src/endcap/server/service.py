@@ -7,7 +7,7 @@ that a handler awaits means that the very next answer knows the event.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +25,8 @@ from endcap.types import Ack, Event, Query, Slate
 
 if TYPE_CHECKING:
     from endcap.server.feeds import Feeds
+    from endcap.server.models import ModelWatch
+    from endcap.server.training import Training
 
 MAX_ID_BYTES = 256
 MAX_SLATE = 200
@@ -46,9 +48,14 @@ class Service:
         self.tails = 0  # live views under way
         self._shown: list[Event] = []  # impressions on their way to the log
         self.patching = asyncio.Lock()
+        self.surveying = asyncio.Lock()  # of the catalogue, for its quality: one at a time
         self.openapi = b""
         self.adapters: dict[tuple[type, bool], Any] = {}  # of other platforms, made when first asked for
         self.feeds: Feeds | None = None  # set where a server reads feeds
+        self.models: ModelWatch | None = None  # set where a server has a data directory
+        self.training: Training | None = None
+        self.started_at = engine.runtime.now()
+        self.sources: Mapping[str, str] | None = None  # of the settings; None: the engine was built in Python
         self.meters = Meters()
         self.metrics = Metrics(config.placements, self.gauges, lambda: engine.state.cleaner.counts())
 

@@ -13,7 +13,7 @@ import ipaddress
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,7 @@ class Lifespan:
         self.training = Training(engine, engine.directory, app.log.said) if engine.directory else None
         self.feeds = Feeds(app.service, engine.directory, app.log.said)
         app.service.feeds = self.feeds
+        app.service.models, app.service.training = self.models, self.training
         self.engine = engine
         self.progress = progress
         self._connections = connections
@@ -184,13 +185,16 @@ def build(
     *,
     log: RequestLog | None = None,
     progress: Progress = silent,
+    sources: Mapping[str, str] | None = None,
 ) -> Server:
     """A server ready to ``run()`` or ``await serve()``; it closes the engine when it stops.
 
-    ``progress`` hears of the warm-up, which takes half a minute where no kernel is compiled yet.
+    ``progress`` hears of the warm-up, which takes half a minute where no kernel is compiled yet. ``sources``: where the
+    settings come from, as ``load_config`` tells it, for people to see.
     """
     config = config or engine.config
     service = Service(engine, config)
+    service.sources = sources
     log = log or RequestLog(os.environ.get("ENDCAP_LOG", "info"))
     bench = os.environ.get("ENDCAP_BENCH") == "1"
     app = App(service, keys, log, BENCH_ROUTES, BENCH_POLICY) if bench else App(service, keys, log)
@@ -219,11 +223,11 @@ def build(
 
 def run(
     engine: Engine, keys: KeyRing | None, config: Config | None = None, progress: Progress = silent,
-    listening: Callable[[], None] | None = None,
+    listening: Callable[[], None] | None = None, sources: Mapping[str, str] | None = None,
 ) -> None:  # fmt: skip
     """Serve until SIGTERM or Ctrl+C, then drain, save and close the engine; ``listening`` is called when it answers."""
     try:
-        server = build(engine, keys, config, progress=progress)
+        server = build(engine, keys, config, progress=progress, sources=sources)
         server.listening = listening or server.listening
         server.run()
     except ConfigError:
