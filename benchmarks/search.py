@@ -2,11 +2,11 @@
 
     python benchmarks/search.py ITEMS.parquet [...] [--items 100000] [--queries 1000]
 
-The files have a column ``title``. Titles beyond their own are made of halves of two. A query is 1, 2 or 3 words in a row out of the
-title of a random item, each of three letters or more; then the same with one typing error in the longest word: a letter
-left out, doubled, changed, or swapped with the next. What counts as found is that very item, though others may hold the
-same words: recall@10, and the mean of 1 / rank within ten. Times are those of ``TermIndex.meant`` and ``search`` for 20
-items, in microseconds of the processor; for the sketch, of making the vector and of the search.
+The files have a column ``title``. Titles beyond their own are made of halves of two. A query is 1, 2 or 3 words in a
+row out of the title of a random item, each of three letters or more; then the same with one typing error in the longest
+word: a letter left out, doubled, changed, or swapped with the next. What counts as found is that very item, though
+others may hold the same words: recall@10, and the mean of 1 / rank within ten. Times are those of ``TermIndex.meant``
+and ``search`` for 20 items, in microseconds of the processor; for the sketch, of making the vector and of the search.
 """
 
 from __future__ import annotations

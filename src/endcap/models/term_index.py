@@ -45,6 +45,7 @@ MOST_WORDS = 16  # of one query
 MOST_MEANT = 8 * MOST_WORDS
 TITLE_CHARS, DESCRIPTION_CHARS, VALUE_CHARS, MOST_VALUES = 300, 1_000, 80, 48
 TAIL, TAIL_SHARE = 256, 64  # unsorted rows: so many, or one in so many
+LEAST_DEAD = 1_024  # dead rows before they are dropped; then half of all
 NOBODY = -1
 
 
@@ -268,6 +269,16 @@ class TermIndex:
             self._read(now)
         return len(self._waiting)
 
+    def is_ready(self, most: int) -> bool:
+        """Follow the catalogue from now on, at most ``most`` records at once; whether all of it has been read."""
+        self.asked = True
+        return self.catch_up(most) == 0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a search must wait until the catalogue has been read."""
+        return not self.asked or bool(self._waiting)
+
     def _read(self, items: Sequence[int]) -> None:
         """Rows for the records of these items; what did not change keeps its row."""
         self._row_of = grown(self._row_of, max(items) + 1, NOBODY)
@@ -285,7 +296,7 @@ class TermIndex:
             if counts:
                 self._append(item, words, weights)
         self.vocabulary.learn()
-        if self._n - self.n_live > max(1_024, self._n // 2):
+        if self._n - self.n_live > max(LEAST_DEAD, self._n // 2):
             self._close_gaps()
         elif self._n - self._sorted > max(TAIL, self._n // TAIL_SHARE):
             self._sort()

@@ -72,7 +72,7 @@ def is_single(word: str) -> bool:
 
 def has_keys(word: str) -> bool:
     """Whether a word of the catalogue may be begun or mistyped."""
-    return LEAST_BEGUN < len(word) and may_be_keyed(word)
+    return len(word) > LEAST_BEGUN and may_be_keyed(word)
 
 
 def may_be_keyed(word: str) -> bool:

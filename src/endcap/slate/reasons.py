@@ -31,7 +31,7 @@ LEAST_SHARE = 0.08  # smaller parts are not worth a sentence
 CODES: tuple[str, ...] = (
     "viewed_together", "next_step", "bought_together", "session_like_yours", "shoppers_like_you", "your_history",
     "in_your_cart", "trending", "popular_here", "popular_at_this_hour", "popular_in_category", "favourite_category",
-    "favourite_brand", "new", "pinned", "promoted", "similar_to", "friends_in_common",
+    "favourite_brand", "new", "pinned", "promoted", "similar_to", "friends_in_common", "matches_query", "means_alike",
 )  # fmt: skip
 CODE: dict[str, int] = {name: code for code, name in enumerate(CODES)}
 YOUR_HISTORY, IN_YOUR_CART = CODE["your_history"], CODE["in_your_cart"]
@@ -101,6 +101,8 @@ SENTENCES: dict[str, dict[str, str]] = {
         "promoted": "Promoted by the shop",
         "similar_to": "Similar to {item}",
         "friends_in_common": "Followed by people you follow",
+        "matches_query": "Matches {value}",
+        "means_alike": "Close to what you asked for",
     }
 }
 WITHOUT_NAME: dict[str, dict[str, str]] = {
@@ -109,6 +111,7 @@ WITHOUT_NAME: dict[str, dict[str, str]] = {
         "next_step": "Often viewed next",
         "bought_together": "Often bought together with what you have",
         "similar_to": "Similar to what you looked at",
+        "matches_query": "Matches what you asked for",
         "popular_here": "Popular near you",
         "popular_in_category": "Popular in its category",
         "favourite_category": "From a category you look at often",

@@ -79,6 +79,8 @@ const MESSAGES = {
     "why.promoted": "Promoted by the shop",
     "why.similar_to": "Similar to {item}",
     "why.friends_in_common": "Followed by people you follow",
+    "why.matches_query": "Matches {value}",
+    "why.means_alike": "Close to what you asked for",
     "why.here.viewed_together": "Often looked at together",
     "why.here.next_step": "Often the next step",
     "why.here.bought_together": "Often bought together",

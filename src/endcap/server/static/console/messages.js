@@ -124,6 +124,8 @@ export const MESSAGES = {
   "reason.pinned": ["pinned by a rule", "由规则固定"],
   "reason.promoted": ["promoted by a rule", "由规则提升"],
   "reason.similar_to": ["similar", "相似"],
+  "reason.matches_query": ["matches the query", "匹配搜索词"],
+  "reason.means_alike": ["close in meaning", "语义相近"],
 };
 
 const KEPT = "endcap.language";
