@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from endcap.models import term_index
 from endcap.models.term_index import TermIndex, weights_of
-from endcap.models.vocabulary import LEAST_EDITED, MOST, Vocabulary, has_keys, words_of
+from endcap.models.vocabulary import LEAST_BEGUN, LEAST_EDITED, MOST, Vocabulary, words_of
 from endcap.types import I4, Item
 
 
@@ -96,9 +96,9 @@ def test_a_typed_word_means_itself_its_longer_forms_and_those_one_error_away(kno
     assert ends.tolist() == [len(means)]
     wanted = {word for word in known if word == typed}
     if len(typed) >= 3:
-        wanted |= {word for word in known if word.startswith(typed) and has_keys(word)}
+        wanted |= {word for word in known if word.startswith(typed)}
     if len(typed) >= LEAST_EDITED:
-        near = {word for word in known if len(word) >= LEAST_EDITED and apart(typed, word) == 1}
+        near = {word for word in known if len(word) >= LEAST_BEGUN and apart(typed, word) == 1}
         if typed in known:  # then only a last letter more or less is no mistake
             near = {word for word in near if word.startswith(typed) or word == typed[:-1]}
         wanted |= near
@@ -156,7 +156,7 @@ def plain_scores(index: TermIndex, shop: Shop, text: str) -> dict[int, float]:
     """The formula, record by record, from what the words mean."""
     meant = index.meant(text)
     words = [index.vocabulary.words[w] for w in meant.words.tolist()]
-    held = {word: 0 for word in index.vocabulary.words}
+    held = dict.fromkeys(index.vocabulary.words, 0)
     weights = {item: weights_of(record) for item, record in enumerate(shop.records) if record is not None}
     for one in weights.values():
         for word in one:

@@ -33,7 +33,7 @@ from endcap.types import F4, I4, I8, U1, U4
 
 LONGEST = 24  # letters of a word that has keys
 LEAST_BEGUN = 3  # letters of a beginning
-LEAST_EDITED = 4  # letters of a word that may hold an error
+LEAST_EDITED = 4  # letters of a typed word that may hold an error
 BEGINNING, DROPPED = 1, 2  # kinds of keys
 MOST = 8  # words that one typed word may stand for
 WALKED = 4_096  # keys of one chain that are looked at
@@ -71,12 +71,7 @@ def is_single(word: str) -> bool:
 
 
 def has_keys(word: str) -> bool:
-    """Whether a word of the catalogue may be begun or mistyped."""
-    return len(word) > LEAST_BEGUN and may_be_keyed(word)
-
-
-def may_be_keyed(word: str) -> bool:
-    """Whether a typed word may be the beginning of another, or a mistake."""
+    """Whether a word may be the beginning of another, or begun or mistyped itself."""
     return LEAST_BEGUN <= len(word) <= LONGEST and word.isalpha() and (word.isascii() or not SPACELESS.match(word))
 
 
@@ -101,9 +96,11 @@ def add_keys(codes: U4, cut: I8, word: int, keys: U4, word_of: I4, n: int) -> in
     for end in range(first + LEAST_BEGUN, last):
         keys[n], word_of[n] = key(codes, first, end, -1, BEGINNING), word
         n += 1
+    keys[n], word_of[n] = key(codes, first, last, -1, DROPPED), word
+    n += 1
     if last - first >= LEAST_EDITED:
-        for but in range(first - 1, last):
-            keys[n], word_of[n] = key(codes, first, last, but if but >= first else -1, DROPPED), word
+        for but in range(first, last):
+            keys[n], word_of[n] = key(codes, first, last, but, DROPPED), word
             n += 1
     return n
 
@@ -194,9 +191,7 @@ def meant(
                     size = cut[word + 1] - cut[word]
                     if begins(typed, codes, cut[word], cut[word + 1]):
                         n = keep(word, BEGUN * length / size, held[word], words, shares, value, n)
-                    elif but == length - 1 and size == length - 1:
-                        n = keep(word, BEGUN * size / length, held[word], words, shares, value, n)
-                    elif held[word] > known:
+                    elif held[word] > known or (but == length - 1 and size == length - 1):
                         n = keep(word, MISTAKEN, held[word], words, shares, value, n)
                 k, walked = after[k], walked + 1
     if length >= LEAST_BEGUN:
@@ -300,7 +295,7 @@ class Vocabulary:
         """
         ids = self.ids
         itself = np.array([ids.get(word, -1) for word in typed], np.int32)
-        keyed = np.array([may_be_keyed(word) for word in typed], np.uint8)
+        keyed = np.array([has_keys(word) for word in typed], np.uint8)
         ends = np.array(list(accumulate(map(len, typed))), np.int32)
         words, shares = np.empty(MOST * len(typed), np.int32), np.empty(MOST * len(typed), np.float32)
         until = np.empty(len(typed), np.int32)
