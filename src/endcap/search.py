@@ -38,7 +38,7 @@ from endcap.types import F4, I4, U1, Placed, Query, Reason, Slate
 PLACEMENT, TEXT = "search", "text"
 PLAIN = PlacementConfig(sources=[], n=20, diversity=0.0)
 MOST_CHARS = 256
-DEPTH, LEAST_DEPTH = 4, 256  # records looked at for each item wanted, before all of them are
+DEPTH, LEAST_DEPTH = 4, 128  # records looked at for each item wanted, before all of them are
 NEAR = 100  # items that the encoder proposes
 MEANING = 0.5  # what a cosine of 1 counts beside words
 ALIKE = 0.35  # least cosine of an item without a common word
@@ -109,13 +109,16 @@ def search(
         return recommender.composer.compose(items, scores, may, n)
 
     chosen = fill(recommender.guard, items, recommender.guard.allow(items), n, compose)
-    parts = Parts(recommender, index, meant, words, meaning, taste, promoted)
-    names = recommender.state.items
+    parts = Parts(recommender, words, meaning, taste, promoted)
+    shown = items[chosen]
+    told = zip(
+        recommender.state.items.names(shown.tolist()), scores[chosen].tolist(), chosen.tolist(), shown.tolist(),
+        index.said(meant, shown), strict=True,
+    )  # fmt: skip
     placed = [
-        Placed(names.name(int(items[row])), round(float(scores[row]), 5), parts.reasons(row, int(items[row])),
-               parts.sources(row))
-        for row in chosen.tolist()
-    ]  # fmt: skip
+        Placed(item_id, score, parts.reasons(row, item, said), parts.sources(row))
+        for item_id, score, row, item, said in told
+    ]
     return Slate(
         request_id=request_id, items=placed, placement=PLACEMENT, rung="full" if placed else "refuse",
         offset=recommender.state.offset, ts=t_ms, strategy="search" if placed else "none", warmth=interest.warmth,
@@ -156,7 +159,7 @@ def popularity(recommender: Recommender, items: I4, t_ms: int) -> F4:
     """0 to 1: the views, carts or purchases of each item in these weeks, in doublings."""
     keys, found = recommender.state.counters.key, np.full(items.shape[0], -np.inf)
     told = items < keys.shape[0]
-    found[told] = keys[items[told], :, WEEK].max(axis=1)
+    found[told] = keys[:, :, WEEK][items[told]].max(axis=1)
     doublings = np.log2(1.0 + np.exp2(np.minimum(found - t_ms / 1000.0 / HALF_LIVES_S[WEEK], DOUBLINGS)))
     shares: F4 = np.minimum(doublings / DOUBLINGS, 1.0).astype(np.float32)
     return shares
@@ -177,11 +180,8 @@ def taste_of(recommender: Recommender, ask: Ask, items: I4) -> F4:
 class Parts:
     """Why an item is in the answer."""
 
-    def __init__(
-        self, recommender: Recommender, index: TermIndex, meant: Meant, words: F4, meaning: F4, taste: F4, promoted: U1
-    ) -> None:
+    def __init__(self, recommender: Recommender, words: F4, meaning: F4, taste: F4, promoted: U1) -> None:
         self._catalogue = recommender.state.catalogue
-        self._index, self._meant = index, meant
         self._words, self._meaning, self._taste, self._promoted = words, meaning, taste, promoted
 
     def sources(self, row: int) -> list[str]:
@@ -189,14 +189,14 @@ class Parts:
         found = ["words"] if self._words[row] > 0.0 else []
         return [*found, TEXT] if self._meaning[row] > 0.0 else found
 
-    def reasons(self, row: int, item: int) -> list[Reason]:
-        """Strongest first."""
+    def reasons(self, row: int, item: int, said: list[str]) -> list[Reason]:
+        """Strongest first; ``said``: the words of the record that answer the query."""
         words, meaning = float(self._words[row]), float(self._meaning[row])
         category, brand = self._taste[row].tolist()
         whole = (words + meaning) * (1.0 + category + brand)
         told: list[tuple[float, str, str | None]] = []
         if words > 0.0:
-            told.append((words / whole, "matches_query", " ".join(self._index.said(self._meant, item))))
+            told.append((words / whole, "matches_query", " ".join(said)))
         if meaning > 0.0:
             told.append((meaning / whole, "means_alike", None))
         if category > 0.0:

@@ -197,6 +197,23 @@ def gather(
     return live
 
 
+@njit(cache=True, nogil=True)
+def speak(rows: I4, words: I4, factor: F4, ends: I4, begin: I8, word: I4, weight: F4, out: I4) -> None:
+    """out[j, k] = the word of row ``rows[j]`` that speaks most for the k-th typed one, -1 = none does."""
+    out[:] = -1
+    for j in range(rows.shape[0]):
+        if rows[j] < 0:
+            continue
+        first = 0
+        for k in range(ends.shape[0]):
+            strongest = np.float32(0.0)
+            for m in range(first, ends[k]):
+                for e in range(begin[rows[j]], begin[rows[j] + 1]):
+                    if word[e] == words[m] and factor[m] * weight[e] > strongest:
+                        strongest, out[j, k] = factor[m] * weight[e], word[e]
+            first = ends[k]
+
+
 class Records(Protocol):
     """The catalogue's records."""
 
@@ -380,21 +397,15 @@ class TermIndex:
             )
         )  # fmt: skip
 
-    def said(self, meant: Meant, item: int) -> list[str]:
-        """The words of a record that answer the query, one for each typed word that is answered."""
-        row = int(self._row_of[item]) if 0 <= item < self._row_of.shape[0] else NOBODY
-        if row < 0:
-            return []
-        first, last = int(self._begin[row]), int(self._begin[row + 1])
-        weight = dict(zip(self._word[first:last].tolist(), self._weight[first:last].tolist(), strict=True))
-        words, factor, ends = meant.words.tolist(), meant.factor.tolist(), meant.ends.tolist()
-        found = []
-        for begin, end in zip([0, *ends], ends, strict=False):
-            spoken = max(((factor[m] * weight[words[m]], words[m]) for m in range(begin, end) if words[m] in weight),
-                         default=None)  # fmt: skip
-            if spoken is not None:
-                found.append(self.vocabulary.words[spoken[1]])
-        return found
+    def said(self, meant: Meant, items: I4) -> list[list[str]]:
+        """For each of these items [n] the words of its record that answer the query, at most one for a typed word."""
+        rows = np.full(items.shape[0], NOBODY, np.int32)
+        known = items < self._row_of.shape[0]
+        rows[known] = self._row_of[items[known]]
+        out = np.empty((items.shape[0], len(meant.typed)), np.int32)
+        speak(rows, meant.words, meant.factor, meant.ends, self._begin, self._word, self._weight, out)
+        words = self.vocabulary.words
+        return [[words[w] for w in dict.fromkeys(spoken) if w >= 0] for spoken in out.tolist()]
 
     @property
     def nbytes(self) -> int:
