@@ -25,7 +25,7 @@ FLOORS: dict[int, frozenset[str]] = {
     4: frozenset({"sources"}),
     5: frozenset({"policy"}),
     6: frozenset({"recommend"}),
-    7: frozenset({"diagnosis", "duel", "story"}),
+    7: frozenset({"diagnosis", "duel", "search", "story"}),
     8: frozenset({"engine"}),
     9: frozenset({"learning", "item_vectors"}),
     10: frozenset({"evaluation"}),

@@ -129,7 +129,8 @@ def test_answers_are_what_the_document_says(served: Served, name: str) -> None:
     given = {"/v1/users": "u", "/v1/placements": "home", "/v1/requests": REQUESTS[0]}
     path = path.replace("{id}", given.get(path[: path.find("/{")], "lamp")).replace("{name}", "image")
     event = '{"eventType": "home-page-view", "visitorId": "v"}'
-    answer = served.client.get(path, params={"userEvent": event} if "collect" in path else None)
+    needed = {"userEvent": event} if "collect" in path else {"q": "lamp"} if path == "/v1/search" else None
+    answer = served.client.get(path, params=needed)
     assert answer.status_code == 200, answer.text
     check(answer.content, name)
 

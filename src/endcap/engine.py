@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 
 import msgspec
 
@@ -33,6 +33,7 @@ from endcap.preprocess.validate import validate
 from endcap.protocols import EventLog, Ranker, Refused
 from endcap.recommend import Recommender
 from endcap.runtime import Runtime
+from endcap.search import checked, search, vector_of
 from endcap.sources import Trained, projection_of
 from endcap.state import SCHEMA, State, fold_settings
 from endcap.stores.snapshots import FileSnapshotter
@@ -81,14 +82,9 @@ class Engine:
     """One shop's personalization engine. Build it with ``Engine.open``; close it when done."""
 
     def __init__(
-        self,
-        log: EventLog,
-        config: Config,
-        runtime: Runtime,
-        snapshots: FileSnapshotter | None = None,
-        progress: Progress = silent,
-        new_state: Callable[[Config], State] = State,
-    ) -> None:
+        self, log: EventLog, config: Config, runtime: Runtime, snapshots: FileSnapshotter | None = None,
+        progress: Progress = silent, new_state: Callable[[Config], State] = State,
+    ) -> None:  # fmt: skip
         self.log = log
         self.directory: Path | None = None  # where ``open`` found the log; trained models lie beside it
         self.config = config
@@ -109,12 +105,9 @@ class Engine:
 
     @classmethod
     def open(
-        cls,
-        directory: str | Path,
-        config: Config | None = None,
-        runtime: Runtime | None = None,
+        cls, directory: str | Path, config: Config | None = None, runtime: Runtime | None = None,
         progress: Progress = silent,
-    ) -> Engine:
+    ) -> Engine:  # fmt: skip
         """Open or create the data directory: one SQLite file and its snapshots.
 
         Raises ``StoreLocked`` when another process writes it, ``CorruptStore`` when a checksum fails.
@@ -216,13 +209,10 @@ class Engine:
     def item_changes(self, records: Sequence[tuple[str, Item | None]]) -> list[Event]:
         """Catalogue events for ``submit``; None deletes."""
         now = self.runtime.now()
+        new_id = self.runtime.new_id
         return [
-            as_logged(
-                ItemChange(
-                    event_id=f"item:{self.runtime.new_id()}", item_id=item_id, ts=now, received_at=now, item=record
-                )
-            )
-            for item_id, record in records
+            as_logged(ItemChange(event_id=f"item:{new_id()}", item_id=name, ts=now, received_at=now, item=record))
+            for name, record in records
         ]
 
     def user_change(self, user: User) -> Event:
@@ -300,6 +290,16 @@ class Engine:
             asked = self.experiments.assign(query.placement, unit_of(query))
             t_ms, request_id = query.ts or self.runtime.now(), self.runtime.new_id()
             return answer_of(self._recommender, query, t_ms, request_id, impression, asked)
+
+    def search(self, text: str, query: Query) -> Slate:
+        """Items that answer typed words, best first; never writes (search.py). The first one reads the catalogue."""
+        vector = vector_of(self._recommender, checked(text))
+        while True:
+            with self._lock:
+                if self._recommender.sources.terms.is_ready(READ_AT_ONCE):
+                    t_ms, request_id = query.ts or self.runtime.now(), self.runtime.new_id()
+                    return search(self._recommender, checked(text), query, t_ms, request_id, vector)
+            sleep(0.0)  # others want the lock too
 
     def serve(self, query: Query) -> Slate:
         """``recommend``, and the impression is observed: the arrow from the slate back to the log."""

@@ -177,6 +177,17 @@ class Recommender:
 
     def understand(self, query: Query, t_ms: int, draws: Draws | None = None, asked: Assigned = NOBODY) -> Ask:
         """Names to dense ids; the interest at this moment; the strategy that answers."""
+        context, interest = self.interest_of(query, t_ms)
+        choice = self.policy.choose(query.placement, interest, draws, asked)
+        placement = choice.strategy.placement
+        return Ask(
+            query, placement, query.n or placement.n, t_ms, context, interest, self.rules.at(query.placement, t_ms),
+            self.held.get(asked.ranker or 0) or choice.strategy.scoring or self.scoring, choice, draws,
+            variants=asked.variants,
+        )  # fmt: skip
+
+    def interest_of(self, query: Query, t_ms: int) -> tuple[list[int], Interest]:
+        """Dense ids of the query's items, -1 = unknown, and the interest at this moment."""
         self.sources.catch_up(READ_AT_A_REQUEST)
         state = self.state
         user = state.user_of(query)
@@ -187,13 +198,7 @@ class Recommender:
             personalized=query.personalization and state.people.may_profile(user),
         )  # fmt: skip
         interest.placement = query.placement
-        choice = self.policy.choose(query.placement, interest, draws, asked)
-        placement = choice.strategy.placement
-        return Ask(
-            query, placement, query.n or placement.n, t_ms, context, interest, self.rules.at(query.placement, t_ms),
-            self.held.get(asked.ranker or 0) or choice.strategy.scoring or self.scoring, choice, draws,
-            variants=asked.variants,
-        )  # fmt: skip
+        return context, interest
 
     def retrieve(self, ask: Ask) -> None:
         """Let every source of the placement propose candidates; one that fails is left out and named."""

@@ -20,6 +20,7 @@ from endcap.models.network import MODELS, Network, NetworkSource
 from endcap.models.nextitnet import NextItNetSource
 from endcap.models.popular import PopularSource, TrendingSource
 from endcap.models.sasrec import SasRecSource
+from endcap.models.term_index import TermIndex
 from endcap.models.two_tower import TwoTowerSource
 from endcap.models.youtube import YoutubeSource
 from endcap.protocols import Source
@@ -56,6 +57,7 @@ class Sources:
         self.popular = PopularSource(state.counters.tops, state.met)
         self.factors = FactorsSource()
         self.content = ContentSource(state.catalogue)
+        self.terms = TermIndex(state.catalogue)  # what a search reads
         self.two_tower = TwoTowerSource(state.histories, state.catalogue, state.regions)
         self.networks: dict[str, NetworkSource] = {
             "two_tower": self.two_tower,
@@ -90,6 +92,7 @@ class Sources:
             other.content.use(self.content.model, self.content.projection)
         for name, source in self.networks.items():
             other.networks[name].use(source.network, state.items)
+        other.terms.asked = self.terms.asked
         return other
 
     def use(self, kind: str, model: Trained | None, projection: F4 | None = None) -> None:
@@ -108,7 +111,7 @@ class Sources:
 
     def catch_up(self, most: int) -> int:
         """Give vectors to what the catalogue gained or changed, at most ``most`` items; returns how many still wait."""
-        return max(self.content.catch_up(most), self.two_tower.catch_up(most))
+        return max(self.content.catch_up(most), self.two_tower.catch_up(most), self.terms.catch_up(most))
 
     def serving(self) -> list[str]:
         """The trained sources that have something to speak by."""

@@ -43,14 +43,15 @@ class Part(StrEnum):
     GRU4REC = "gru4rec"
     NEXTITNET = "nextitnet"
     SASREC = "sasrec"
+    YOUTUBE_RANKER = "youtube_ranker"  # in service it is a ranker
 
 
 def train(
     parts: Annotated[
         list[Part] | None,
-        typer.Argument(help="What to train; without it the ranker, factors, content, and deep models that serve."),
+        typer.Argument(help="What to train; without it the ranker, factors, content, and networks that serve."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Let the ranker serve even if the gate says no.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Let what is trained serve even if the gate says no.")] = False,
     export: Annotated[
         Path | None, typer.Option("--export", metavar="FILE.parquet", help="Write the training table, train nothing.")
     ] = None,
@@ -102,9 +103,11 @@ def write_table(log: EventLog, directory: Path, config: Config, file: Path, prog
 
 def told(outcome: Outcome) -> dict[str, Any]:
     """An outcome as JSON."""
+    network = outcome.network
+    more = {} if network is None else {"youtube_ranker": network if isinstance(network, str) else told(network)}
     return {
         "model": outcome.number, "promoted": outcome.promoted, "gate": outcome.verdict, "meta": outcome.meta,
-        "worth": outcome.worth, **outcome.vectors,
+        "worth": outcome.worth, **outcome.vectors, **more,
     }  # fmt: skip
 
 
@@ -119,10 +122,20 @@ def sentence(outcome: Outcome) -> str:
             lines.append(f"model {found}: {kind}, serves from now on")
         else:
             lines.append(f"model {found}: {kind}, {about_worth(worth, found)}")
+    lines += about_ranker(outcome)
+    if isinstance(outcome.network, str):
+        lines.append(f"youtube_ranker: {outcome.network}")
+    elif outcome.network is not None:
+        lines += about_ranker(outcome.network)
+    return "\n".join(lines)
+
+
+def about_ranker(outcome: Outcome) -> list[str]:
+    """What a new ranker learned from, how good it is, and what that led to."""
     verdict, meta = outcome.verdict, outcome.meta
     if verdict is None:
-        return "\n".join(lines)
-    kinds = meta["examples"]
+        return []
+    kinds, name = meta["examples"], meta.get("network", "trees")
     learned = (
         f"{meta['queries']} examples learned from ({kinds['slates']} of logged slates, {kinds['replay']} of what "
         f"shoppers did next), {verdict.queries} judged by, {meta['seconds']} s"
@@ -130,13 +143,12 @@ def sentence(outcome: Outcome) -> str:
     judged = (
         f"NDCG@20 {verdict.new:.4f}, the serving ranker {verdict.old:.4f} (give or take {verdict.standard_error:.4f})"
     )
-    lines += [f"model {outcome.number}: {learned}", f"{judged}: {verdict.why}"]
-    lines += about_slates(meta)
+    lines = [f"model {outcome.number} ({name}): {learned}", f"{judged}: {verdict.why}", *about_slates(meta)]
     if outcome.promoted:
         lines.append("it serves from now on; go back with: endcap models rollback")
     else:
         lines.append(f"it is stored and does not serve; insist with: endcap models promote {outcome.number}")
-    return "\n".join(lines)
+    return lines
 
 
 def about_worth(worth: Verdict, number: int) -> str:
@@ -194,7 +206,7 @@ def line_of(model: Model) -> str:
     if model.error is not None:
         return f"{mark} {model.number:4d}  unusable: {model.error}"
     meta, gate = model.meta, model.meta.get("gate")
-    facts = [f"{name} {meta[name]}" for name in ("pairs", "records", "queries", "file") if name in meta]
+    facts = [f"{name} {meta[name]}" for name in ("network", "pairs", "records", "queries", "file") if name in meta]
     facts.append(f"log to offset {meta.get('last_offset', meta.get('offset', '?'))}")
     if gate:
         facts.append(f"NDCG@20 {gate['new']:.4f} (before: {gate['old']:.4f})")
@@ -247,8 +259,9 @@ def rollback(
     """Return to what served before."""
     from endcap.learning.store import ModelStore
 
-    number = ModelStore(existing(directory)).rollback(served_columns(), part.value)
-    nothing = "the fixed weights serve again" if part is Part.RANKER else f"no {part.value} serves any more"
+    kind = Part.RANKER if part is Part.YOUTUBE_RANKER else part
+    number = ModelStore(existing(directory)).rollback(served_columns(), kind.value)
+    nothing = "the fixed weights serve again" if kind is Part.RANKER else f"no {kind.value} serves any more"
     typer.echo(f"model {number} serves again" if number else nothing)
 
 

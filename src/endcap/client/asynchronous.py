@@ -53,6 +53,14 @@ class AsyncClient:
         )  # fmt: skip
         return await self._run(self._calls.recommend(query, shown, default))
 
+    async def search(
+        self, text: str, *, user_id: str | None = None, anon_id: str | None = None, n: int = 0,
+        exclude: Sequence[str] = (),
+    ) -> Slate:  # fmt: skip
+        """See ``Client.search``."""
+        asked = {"user_id": user_id, "anon_id": anon_id, "n": n, "exclude": exclude}
+        return await self._run(self._calls.search(text, asked))
+
     # ------------------------------------------------------------ events
 
     async def send(self, *events: Interaction | Mapping[str, Any]) -> Ack:

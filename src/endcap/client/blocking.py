@@ -63,6 +63,14 @@ class Client:
         )  # fmt: skip
         return self._run(self._calls.recommend(query, shown, default))
 
+    def search(
+        self, text: str, *, user_id: str | None = None, anon_id: str | None = None, n: int = 0,
+        exclude: Sequence[str] = (),
+    ) -> Slate:  # fmt: skip
+        """Items that answer words a shopper typed, best first. Nothing is logged: send a ``search`` event."""
+        asked = {"user_id": user_id, "anon_id": anon_id, "n": n, "exclude": exclude}
+        return self._run(self._calls.search(text, asked))
+
     # ------------------------------------------------------------ events
 
     def send(self, *events: Interaction | Mapping[str, Any]) -> Ack:

@@ -16,7 +16,7 @@ import random
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import msgspec
@@ -129,6 +129,11 @@ class Calls:
                 raise
             code = wrong.code if isinstance(wrong, EndcapError) else "bad_query"
             return fallback(query.placement, default, code)
+
+    def search(self, text: str, asked: Mapping[str, str | int | Sequence[str] | None]) -> Steps[Slate]:
+        """Items for typed words. ``asked``: parameters of the address; empty ones are left out."""
+        given = {name: value for name, value in {"q": text, "at_least": self.offset, **asked}.items() if value}
+        return decoded(_slate, (yield from self.ask("GET", f"/v1/search?{urlencode(given, doseq=True)}")))
 
     # ------------------------------------------------------------ writing
 

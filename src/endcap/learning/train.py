@@ -12,7 +12,8 @@ log is only read, so a server may be writing it. Everything after the moment of 
 L9): the vectors that rows are read with are fitted where the window begins. The newest part of the window is not
 learned: it is what the gate judges by.
 
-A deep model serves only if a ranker that sees its proposals is better than one that does not (learning/worth.py).
+A deep model serves only if a ranker that sees its proposals is better than one that does not (learning/worth.py). The
+ranking network learns from the rows that the trees learn from and stands before the same gate.
 
 Cost: about 0.3 ms per request asked, 5 us per event folded, the trees, and the vectors twice; 12,000 requests on a log
 of a million events take about a minute of one core; a log with slates is folded twice. Memory: the state, and the rows
@@ -22,22 +23,24 @@ kept (learning/examples.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from msgspec import structs
 
+from endcap.artifacts import read_artifact
 from endcap.config import Config, LearningConfig
 from endcap.engine import Engine, Progress, silent
-from endcap.errors import InvalidInput
-from endcap.learning.boosting import Boosting, fit_heads
+from endcap.errors import ArtifactError, InvalidInput
+from endcap.learning.boosting import Boosting, TooFewExamples, fit_heads
 from endcap.learning.examples import Examples, Table, mixed
 from endcap.learning.gate import LEAST_QUERIES, Verdict, judge
 from endcap.learning.lessons import OBJECTIVES, Lesson, Story, window_start
 from endcap.learning.logged import Logged, SlateLesson, SlateRows, read_slates
-from endcap.learning.rankers import save_trees
+from endcap.learning.networks import require_torch
+from endcap.learning.rankers import save_onnx, save_trees
 from endcap.learning.ratings import Ratings, ratings_of
 from endcap.learning.sequences import NotedState
 from endcap.learning.store import RANKER, ModelStore
@@ -45,6 +48,7 @@ from endcap.learning.vectors import ALWAYS, fit_vectors
 from endcap.learning.worth import Blind, without
 from endcap.models.linear import LinearRanker
 from endcap.models.network import MODELS
+from endcap.models.plugged import plug_onnx
 from endcap.models.tree_ranker import Head, TreeRanker
 from endcap.protocols import EventLog, Ranker
 from endcap.runtime import Runtime, VirtualClock
@@ -58,6 +62,7 @@ ASKED_PER_KEPT = 3  # many requests have no right answer among their candidates
 EVERY_CANDIDATE = 1_024  # for the gate
 LEAST_REPLAY = 0.25  # of the examples: slates say nothing of candidates that were never shown
 JUDGED = 5  # one request is judged by for so many learned from
+RANKING = "youtube_ranker"  # what the ranking network is asked for by; in service it is a ranker
 Moment = Lesson | SlateLesson
 
 
@@ -82,28 +87,33 @@ class Outcome:
     meta: dict[str, Any] = field(default_factory=dict)
     vectors: dict[str, int | str] = field(default_factory=dict)  # by kind: number of what was stored, or why not
     worth: dict[str, Verdict] = field(default_factory=dict)  # by deep model: what it brings; passed = it serves now
+    network: Outcome | str | None = None  # of the ranking network, or why there is none
 
 
 def train_and_judge(
     log: EventLog, directory: Path, config: Config, *, kinds: Collection[str] = (), force: bool = False,
     progress: Progress = silent,
 ) -> Outcome:  # fmt: skip
-    """Train these kinds and store them; none named: the ranker, factors, content and every deep model that serves.
+    """Train these kinds and store them; none named: the ranker, factors, content, and networks that serve.
 
-    Factors and content serve at once, a deep model if it helps the ranker, the ranker if the gate lets it pass (or all
-    of them by ``force``). With a deep model the ranker is always trained: by it the model is judged.
+    Factors and content serve at once, a deep model if it helps the ranker, a ranker if the gate lets it pass (or all
+    of them by ``force``). With a deep model the trees are always trained: by them the model is judged. The ranking
+    network (``youtube_ranker``) comes last, so that with both it must be as good as the new trees.
     """
     began, store = perf_counter(), ModelStore(directory)
     serving = [kind for kind in TRAINED if store.serving(kind)]
-    kinds = set(kinds or (*ALWAYS, RANKER, *serving))
+    kinds = set(kinds or (*ALWAYS, RANKER, *serving, *((RANKING,) if network_serves(store) else ())))
     deep = [kind for kind in MODELS if kind in kinds]
     if deep:
         kinds.add(RANKER)
+    if RANKING in kinds:
+        require_torch(RANKING)
     used = [kind for kind in TRAINED if kind in kinds or kind in serving]
-    checkpoints = store.folder / "checkpoints" if deep else None
+    checkpoints = store.folder / "checkpoints" if deep or RANKING in kinds else None
     done = rehearse(
-        log, config, vectors=used, fitted=kinds, ask=RANKER in kinds, progress=progress, checkpoints=checkpoints
-    )
+        log, config, vectors=used, fitted=kinds, ask=bool(kinds & {RANKER, RANKING}), progress=progress,
+        checkpoints=checkpoints,
+    )  # fmt: skip
     worth: dict[str, Verdict] = {}
     if RANKER in kinds:
         progress("trees", 0, 0)
@@ -116,20 +126,65 @@ def train_and_judge(
         vectors[kind] = model if isinstance(model, str) else store.save(model.save)
         if not isinstance(model, str) and (kind not in worth or worth[kind].passed or force):
             store.promote(int(vectors[kind]), done.columns)
-    if RANKER not in kinds:
-        return Outcome(vectors=vectors, meta=done.meta)
     hidden = [kind for kind, verdict in worth.items() if not (verdict.passed or force)]
-    heads = grown(done, config.learning, hidden)
-    ranker = Blind(TreeRanker("trees-new", done.columns, heads), done.columns, hidden)
-    before = Blind(serving_ranker(store, done.columns), done.columns, hidden)
-    verdict = judge(ranker, before, done.unseen, rewards_of(config.learning))
-    gate = structs.asdict(verdict)
-    meta = {**done.meta, "gate": gate, "seconds": round(perf_counter() - began, 1)}
-    number = store.save(lambda path: save_trees(path, heads, done.columns, meta))
-    promoted = verdict.passed or force
-    if promoted:
-        store.promote(number, done.columns)
-    return Outcome(number, promoted, verdict, meta, vectors, worth)
+    contest = Contest(store, done, config, hidden, force, began)
+    trees = contest.trees() if RANKER in kinds else Outcome(meta=done.meta)
+    network = contest.network(progress, checkpoints) if RANKING in kinds else None
+    return replace(trees, vectors=vectors, worth=worth, network=network)
+
+
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """New rankers, each against the one that serves when its turn comes."""
+
+    store: ModelStore
+    done: Rehearsal
+    config: Config
+    hidden: Sequence[str]  # deep models that do not serve
+    force: bool
+    began: float  # perf_counter
+
+    def trees(self) -> Outcome:
+        """Trees of every objective."""
+        columns, heads = self.done.columns, grown(self.done, self.config.learning, self.hidden)
+        ranker = TreeRanker("trees-new", columns, heads)
+        return self._judged(ranker, lambda path, meta: save_trees(path, heads, columns, meta), {})
+
+    def network(self, progress: Progress, checkpoints: Path | None) -> Outcome | str:
+        """The ranking network, or why there is none."""
+        from endcap.learning.networks.ranking import fit_ranking
+
+        done, how = self.done, self.config
+        table = without(done.learned, done.columns, self.hidden)
+        try:
+            graph, told = fit_ranking(table, done.columns, rewards_of(how.learning), how.deep, progress, checkpoints)
+        except TooFewExamples as few:
+            return few.message
+        ranker = plug_onnx("ranking-new", graph, done.columns)
+        facts = {"network": RANKING, "fit": told, "deep": structs.asdict(how.deep)}
+        return self._judged(ranker, lambda path, meta: save_onnx(path, graph, meta), facts)
+
+    def _judged(self, ranker: Ranker, write: Callable[[Path, dict[str, Any]], None], facts: dict[str, Any]) -> Outcome:
+        columns = self.done.columns
+        before = serving_ranker(self.store, columns)
+        new, old = (Blind(one, columns, self.hidden) for one in (ranker, before))
+        verdict = judge(new, old, self.done.unseen, rewards_of(self.config.learning))
+        gate = structs.asdict(verdict)
+        meta = {**self.done.meta, **facts, "gate": gate, "seconds": round(perf_counter() - self.began, 1)}
+        number = self.store.save(lambda path: write(path, meta))
+        promoted = verdict.passed or self.force
+        if promoted:
+            self.store.promote(number, columns)
+        return Outcome(number, promoted, verdict, meta)
+
+
+def network_serves(store: ModelStore) -> bool:
+    """Whether the ranker that serves is a ranking network that was trained here."""
+    number = store.serving()
+    try:
+        return bool(number) and read_artifact(store.path(number)).meta.get("network") == RANKING
+    except (ArtifactError, OSError):
+        return False
 
 
 def worth_of(model: str, deep: Collection[str], done: Rehearsal, how: LearningConfig) -> Verdict:

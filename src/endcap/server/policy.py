@@ -33,6 +33,7 @@ POLICY: dict[str, frozenset[str]] = {
     "GET /v1/items/{id}/similar": _SLATES,
     "GET /v1/items/{id}/bought-together": _SLATES,
     "GET /v1/trending": _SLATES,
+    "GET /v1/search": _SLATES,
     "GET /v1/items": _CATALOGUE_READ,
     "POST /v1/items": _CATALOGUE_WRITE,
     "GET /v1/items/{id}": _CATALOGUE_READ,

@@ -18,6 +18,7 @@ from endcap.events.adapters.retail import GoogleRetail
 from endcap.events.adapters.shopify import ShopifyPixel
 from endcap.feedback.experiments import Experiment
 from endcap.item_vectors import ItemVector
+from endcap.search import MOST_CHARS
 from endcap.server import (
     catalogue,
     experiments,
@@ -55,6 +56,7 @@ class Parameter:
     name: str
     schema: dict[str, Any]
     description: str
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ BY = Parameter(
     "by", {"type": "string", "enum": list(slates.WAYS)},
     "One way of being alike; without it the placement `similar`. By image or audio: 404 for an item without a vector.",
 )  # fmt: skip
+Q = Parameter("q", {"type": "string", "minLength": 1, "maxLength": MOST_CHARS}, "The words.", True)
 PLACED = (
     Parameter("placement", TEXT, "Surface the slate is for; home by default."),
     Parameter("item", {"type": "array", "items": TEXT, "maxItems": 200}, "Items on the page; may be repeated."),
@@ -165,6 +168,11 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/trending", slates.trending, "slates", "What is popular here and now",
         Slate, parameters=SLATE_PARAMETERS, errors=(400, 503),
+    ),
+    Route(
+        "GET", "/v1/search", slates.search, "slates", "Items for words that a shopper typed; not logged as shown",
+        Slate, parameters=(Q, *(one for one in SLATE_PARAMETERS if one.name not in ("shown", "explain"))),
+        errors=(400, 503),
     ),
     Route(
         "POST", "/v1/tracker", tracker.beacon, "slates", "Events and shelves of a page, as the tracker asks",

@@ -17,6 +17,7 @@ from endcap.engine import Engine
 from endcap.errors import Behind, InvalidInput, NotFound, Overloaded, StoreError
 from endcap.feedback.impressions import impression_of
 from endcap.protocols import Refused
+from endcap.search import PLACEMENT as SEARCH
 from endcap.server.gauges import disk_gauges, state_gauges
 from endcap.server.meters import Meters
 from endcap.server.metrics import Metrics
@@ -151,7 +152,7 @@ class Service:
         """Refuse what is out of bounds, so that the engine sees only sane questions."""
         if not 0 <= query.n <= MAX_SLATE:
             raise InvalidInput(f"n is {query.n}; expected 1 to {MAX_SLATE}, 0 for the placement's own", field="n")
-        if query.placement not in self.config.placements:
+        if query.placement not in self.config.placements and query.placement != SEARCH:
             known = ", ".join(sorted(self.config.placements))
             raise InvalidInput(f"no placement {query.placement[:64]!r}; configured here: {known}", field="placement")
         if not 0 <= query.ts <= LAST_MS:

@@ -1,7 +1,8 @@
-"""Routes that answer with a slate, and the two that explain one."""
+"""Routes that answer with a slate, search among them, and the two that explain one."""
 
 from __future__ import annotations
 
+import asyncio
 from time import perf_counter
 from typing import Any
 
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from endcap.diagnosis import Finding
 from endcap.errors import InvalidInput, NotFound
 from endcap.feedback.experiments import unit_of
+from endcap.search import PLACEMENT, TEXT, checked
 from endcap.server.policy import refuse_browser_query
 from endcap.server.service import MAX_SLATE, Service
 from endcap.server.wire import Call, Parameters, Reply, decode_as, encode
@@ -25,6 +27,7 @@ WHO_NAMES = frozenset({"user_id", "anon_id", "session_id"})
 SLATE_NAMES = (
     WHO_NAMES | CONTEXT_NAMES | {"n", "ts", "at_least", "exclude", "explain", "personalization", "shown", "lang"}
 )
+SEARCH_NAMES = (SLATE_NAMES - {"shown", "explain"}) | {"q"}
 RECOMMEND_NAMES = SLATE_NAMES | {"placement", "item"}
 WAYS = ("text", "image", "audio", "behaviour", "all")  # of being alike
 POST_NAMES = frozenset({"shown", "lang"})
@@ -80,6 +83,19 @@ async def trending(service: Service, call: Call) -> Reply:
     return await _named(service, call, call.parameters(SLATE_NAMES), "trending", [])
 
 
+async def search(service: Service, call: Call) -> Reply:
+    """Items that answer the words in ``q``. The first search reads the catalogue, on a thread of its own."""
+    parameters = call.parameters(SEARCH_NAMES)
+    words, query = checked(parameters.text("q")), _query_of(parameters, PLACEMENT, [])
+    await admitted(service, call, query)
+    engine = service.engine
+    if engine.recommender.sources.terms.is_behind or engine.state.vectors.held(TEXT):
+        slate = await asyncio.to_thread(engine.search, words, query)
+    else:
+        slate = engine.search(words, query)
+    return Reply(encode(in_words(service, slate, parameters.text("lang"))))
+
+
 async def _beside(service: Service, call: Call, placement: str, parameters: Parameters) -> Reply:
     if service.engine.state.items.get(call.id) < 0:
         raise NotFound(f"no item {call.id[:80]!r}: not in the catalogue and in no event so far")
@@ -117,15 +133,20 @@ def _query_of(parameters: Parameters, placement: str, items: list[str]) -> Query
 
 async def answer(service: Service, call: Call, query: Query, shown: bool) -> Slate:
     """Check, wait for the offset asked for, recommend, and log the slate as shown unless the caller says otherwise."""
+    await admitted(service, call, query)
+    slate = await counted(service, call, query, shown)
+    service.metrics.slate(slate)
+    return slate
+
+
+async def admitted(service: Service, call: Call, query: Query) -> None:
+    """Refuse what this caller may not ask or nobody can answer, and wait for the offset asked for."""
     key = call.key
     if key is not None and key.kind == "browser":
         refuse_browser_query(query, key)
     service.check_query(query)
     if query.at_least > service.engine.offset:
         await service.caught_up(query.at_least)
-    slate = await counted(service, call, query, shown)
-    service.metrics.slate(slate)
-    return slate
 
 
 async def counted(service: Service, call: Call, query: Query, shown: bool) -> Slate:

@@ -57,6 +57,8 @@ def warm_up(config: Config, progress: Progress = silent) -> None:
         shop.findings(Query(user_id="u0"))
         shop.findings(Query(user_id="u0"), "i3")
         shop.similar_users("u0")
+        shop.put_items([Item(item_id="i4", title="candles")])
+        shop.search("candel c", Query(user_id="u0"))
 
 
 def one_tree(columns: tuple[str, ...]) -> str:

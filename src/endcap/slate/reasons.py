@@ -31,7 +31,7 @@ LEAST_SHARE = 0.08  # smaller parts are not worth a sentence
 CODES: tuple[str, ...] = (
     "viewed_together", "next_step", "bought_together", "session_like_yours", "shoppers_like_you", "your_history",
     "in_your_cart", "trending", "popular_here", "popular_at_this_hour", "popular_in_category", "favourite_category",
-    "favourite_brand", "new", "pinned", "promoted", "similar_to", "friends_in_common",
+    "favourite_brand", "new", "pinned", "promoted", "similar_to", "friends_in_common", "matches_query", "means_alike",
 )  # fmt: skip
 CODE: dict[str, int] = {name: code for code, name in enumerate(CODES)}
 YOUR_HISTORY, IN_YOUR_CART = CODE["your_history"], CODE["in_your_cart"]

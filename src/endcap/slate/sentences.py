@@ -34,6 +34,8 @@ SENTENCES: dict[str, dict[str, str]] = {
         "promoted": "Promoted by the shop",
         "similar_to": "Similar to {item}",
         "friends_in_common": "Followed by people you follow",
+        "matches_query": "Matches {value}",
+        "means_alike": "Close to what you asked for",
     },
     "zh": {
         "viewed_together": "常与“{item}”一起浏览",
@@ -54,6 +56,8 @@ SENTENCES: dict[str, dict[str, str]] = {
         "promoted": "店家推荐",
         "similar_to": "与“{item}”相似",
         "friends_in_common": "您关注的人也关注了",
+        "matches_query": "与“{value}”相符",
+        "means_alike": "与您的搜索意思相近",
     },
 }
 WITHOUT_NAME: dict[str, dict[str, str]] = {
@@ -62,6 +66,7 @@ WITHOUT_NAME: dict[str, dict[str, str]] = {
         "next_step": "Often viewed next",
         "bought_together": "Often bought together with what you have",
         "similar_to": "Similar to what you looked at",
+        "matches_query": "Matches what you asked for",
         "popular_here": "Popular near you",
         "popular_in_category": "Popular in its category",
         "favourite_category": "From a category you look at often",
@@ -72,6 +77,7 @@ WITHOUT_NAME: dict[str, dict[str, str]] = {
         "next_step": "常被接着浏览",
         "bought_together": "常与您选的商品一起购买",
         "similar_to": "与您看过的商品相似",
+        "matches_query": "与您的搜索相符",
         "popular_here": "在您附近很受欢迎",
         "popular_in_category": "同类中的热门",
         "favourite_category": "来自您常看的类别",

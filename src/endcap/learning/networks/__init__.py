@@ -35,13 +35,18 @@ def fit_network(
 
     ``TooFewExamples`` when there is not enough to learn from, ``ConfigError`` without PyTorch.
     """
+    require_torch(model)
+    trainer = import_module(f"endcap.learning.networks.{model}")
+    network: Network = trainer.fit(lessons, how, meta or {}, progress, checkpoints)
+    network.check()
+    return network
+
+
+def require_torch(model: str) -> None:
+    """``ConfigError`` without PyTorch."""
     try:
         import torch  # noqa: F401
     except ImportError as missing:
         raise ConfigError(
             f"training {model} needs PyTorch; install it with: pip install 'endcap[torch]' (serving does not need it)"
         ) from missing
-    trainer = import_module(f"endcap.learning.networks.{model}")
-    network: Network = trainer.fit(lessons, how, meta or {}, progress, checkpoints)
-    network.check()
-    return network
