@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from endcap.models.alike import MODALITIES, AlikeSource
+from endcap.models.cold import ColdItems
 from endcap.models.content import ContentModel, ContentSource, unfitted
 from endcap.models.factors import Factors, FactorsSource
 from endcap.models.fresh import FreshSource
@@ -54,7 +55,7 @@ class Sources:
     def __init__(self, state: State) -> None:
         self._state = state
         self.popular = PopularSource(state.counters.tops, state.met)
-        self.factors = FactorsSource()
+        self.factors = FactorsSource(ColdItems(state.catalogue, state.vectors))
         self.content = ContentSource(state.catalogue)
         self.two_tower = TwoTowerSource(state.histories, state.catalogue, state.regions)
         self.networks: dict[str, NetworkSource] = {
@@ -108,7 +109,7 @@ class Sources:
 
     def catch_up(self, most: int) -> int:
         """Give vectors to what the catalogue gained or changed, at most ``most`` items; returns how many still wait."""
-        return max(self.content.catch_up(most), self.two_tower.catch_up(most))
+        return max(self.content.catch_up(most), self.factors.catch_up(most), self.two_tower.catch_up(most))
 
     def serving(self) -> list[str]:
         """The trained sources that have something to speak by."""
