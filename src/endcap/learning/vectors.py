@@ -18,6 +18,7 @@ from endcap.learning.boosting import TooFewExamples
 from endcap.learning.cold import fit_projection
 from endcap.learning.content import fit_content
 from endcap.learning.factors import factors_of_ratings, fit_factors, pairs_of
+from endcap.learning.fusion import fit_fusion
 from endcap.learning.networks import Lessons, fit_network
 from endcap.learning.ratings import Ratings
 from endcap.learning.sequences import NotedState
@@ -26,7 +27,7 @@ from endcap.models.factors import Factors
 from endcap.models.network import MODELS, Network
 from endcap.sources import Trained
 
-ALWAYS = ("factors", "content")  # cheap enough to be fitted unasked
+ALWAYS = ("factors", "content", "alike")  # cheap enough to be fitted unasked
 
 
 def refit_vectors(engine: Engine, kinds: Collection[str] = ALWAYS, progress: Progress = silent) -> dict[str, str]:
@@ -56,6 +57,8 @@ def fitted(engine: Engine, kind: str, ratings: Ratings | None, progress: Progres
         model: Trained = new_factors(engine, ratings)
     elif kind == "content":
         model = new_content(engine)
+    elif kind == "alike":
+        model = fit_fusion(engine, {"offset": engine.offset})
     else:
         model = new_network(engine, kind, progress, checkpoints)
     engine.use_model(kind, model)
