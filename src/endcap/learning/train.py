@@ -88,10 +88,10 @@ def train_and_judge(
     log: EventLog, directory: Path, config: Config, *, kinds: Collection[str] = (), force: bool = False,
     progress: Progress = silent,
 ) -> Outcome:  # fmt: skip
-    """Train these kinds and store them; none named: the ranker, factors, content and every deep model that serves.
+    """Train these kinds and store them; none named: the ranker, factors, content, alike and deep models that serve.
 
-    Factors and content serve at once, a deep model if it helps the ranker, the ranker if the gate lets it pass (or all
-    of them by ``force``). With a deep model the ranker is always trained: by it the model is judged.
+    Factors, content and alike serve at once, a deep model if it helps the ranker, the ranker if the gate lets it pass
+    (or all of them by ``force``). With a deep model the ranker is always trained: by it the model is judged.
     """
     began, store = perf_counter(), ModelStore(directory)
     serving = [kind for kind in TRAINED if store.serving(kind)]
