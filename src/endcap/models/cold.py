@@ -9,7 +9,8 @@ another content model leaves the map right. A vector set may change its encoder;
 learned in, and a set of another space counts as missing. Of what is missing nothing enters the sum.
 
 Layout: ``weights`` float32 [rows, dim]: the mean vector, then for each modality its numbers and one row for having it
-at all. Cost: ~30 us an item, most of it reading texts. Not for: warm items; what shoppers did says more.
+at all. Cost: ~60 us an item, most of it reading texts; and a row more for every search of the factors. Not for: warm
+items; what shoppers did says more.
 """
 
 from __future__ import annotations
@@ -120,6 +121,8 @@ class ColdItems:
     def take(self, most: int) -> list[int]:
         """At most ``most`` of the items that are new or changed, which wait no longer."""
         self._note_changes()
+        if not self._waiting:
+            return []
         found = list(islice(self._waiting, most))
         for item in found:
             del self._waiting[item]

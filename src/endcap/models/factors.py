@@ -210,8 +210,9 @@ class FactorsSource:
         if self._cold is None or self.factors is None or self.factors.projection is None:
             return 0
         waited = self._cold.take(most)
-        items: I4 = np.array([item for item in waited if item not in self._learned], np.int32)
-        if items.shape[0]:
+        cold = [item for item in waited if item not in self._learned]
+        if cold:
+            items = np.array(cold, np.int32)
             vectors = self._cold.vectors(self.factors.projection, items)
             rows = self.vectors.known(items)
             held = self.vectors.unit[rows] * self.vectors.scale[rows, None]
