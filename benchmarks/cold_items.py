@@ -229,7 +229,7 @@ def ratios(names: list[str], hits: F8, draws: F8) -> dict[str, list[float | None
     for one, other in [*pairs, ("shop: hybrid", "shop: no content"), ("shop: hybrid", "shelf: popular")]:
         a, b = names.index(one), names.index(other)
         with np.errstate(divide="ignore", invalid="ignore"):
-            inside = np.nan_to_num(draws[:, a] / draws[:, b], nan=np.inf)
+            inside = np.nan_to_num(draws[:, a] / draws[:, b], nan=np.inf, posinf=np.inf)
             every = (hits[:, a].mean() / hits[:, b].mean(), *np.quantile(inside, (0.025, 0.975), method="nearest"))
         found[f"{one} / {other}"] = [round(float(x), 2) if np.isfinite(x) else None for x in every]
     return found
@@ -239,9 +239,9 @@ def main() -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}; all without")
-    options.add_argument("--limit", type=int, default=2_000, help="queries of each set")
+    options.add_argument("--limit", type=int, default=1_500, help="queries of each set")
     options.add_argument("--share", type=float, default=0.1, help="of the window's items that become new")
-    options.add_argument("--examples", type=int, default=4_000, help="queries that the ranker is trained on")
+    options.add_argument("--examples", type=int, default=3_000, help="queries that the ranker is trained on")
     asked = options.parse_args()
     for name in asked.sets or SETS:
         if not (DATA / name).exists():

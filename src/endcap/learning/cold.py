@@ -9,7 +9,10 @@ as if of each modality every item had only ``PRESENT`` of the time, independentl
 Srivastava et al., JMLR 2014): products of numbers of two modalities then count that much less, nothing is drawn.
 
 Length: regression shrinks, and length is what factors say popularity with, so raw vectors of cold items would never be
-among the best. All are scaled by one number, so that held-out items have the mean square length of their learned ones.
+among the best. All are scaled by one number, so that held-out items have ``LENGTH`` of the mean length (root of mean
+square) of their learned ones. With 1 cold items take more places than they are worth: on Online Retail, with a fifth of
+all items cold, the 48 best then hold 16 % of the wanted cold items and lose 20 % of the wanted warm ones; with 0.8, 10
+% and 8 %; with 0.5, 2 % and none.
 
 Cost: one reading of the warm items' texts (25 us each) and n k^2 steps for k inputs: 100,000 items with words alone
 ~6 s. Not for: shops with fewer than ``LEAST`` warm items in the catalogue.
@@ -33,6 +36,7 @@ RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 HELD_OUT = 5  # one item of so many
 MOST_JUDGED = 4_096  # held-out items
 PRESENT = 0.5
+LENGTH = 0.8
 CHUNK = 4_096
 
 
@@ -92,7 +96,7 @@ def _chosen(
             scale = float(np.sqrt((true**2).sum() / max((found**2).sum(), 1e-12)))
     if not best_ridge:
         return None
-    joined = scale * solved(grams.sum(axis=0), crosses.sum(axis=0), mean, best_ridge, spaces)
+    joined = LENGTH * scale * solved(grams.sum(axis=0), crosses.sum(axis=0), mean, best_ridge, spaces)
     return Projection(np.ascontiguousarray(joined, np.float32), spaces)
 
 
