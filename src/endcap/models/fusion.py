@@ -150,14 +150,21 @@ class FusedSource:
 
     def similar(self, item: int, n: int) -> tuple[I4, F4]:
         """(items, scores) of up to ``n`` others with a score above 0, best first."""
-        union = np.unique(np.concatenate([self._near(name, item) for name in FUSED]))
         weights, means = self.weighing(item)
-        scores, most = np.zeros(union.shape[0], np.float32), 0.0
-        for m, name in enumerate(FUSED):
-            if self._has(name, item) and weights[m] > 0.0:
-                scores += weights[m] * self.likeness(name, item, union, float(means[m]))
-                most += float(weights[m])
-        scores /= np.float32(max(most, 1e-12))
+        present = [m for m, name in enumerate(FUSED) if weights[m] > 0.0 and self._has(name, item)]
+        if not present:
+            return np.zeros(0, np.int32), np.zeros(0, np.float32)
+        near = [self._near(FUSED[m], item) for m in present]
+        if len(present) == 1:  # its list is the answer
+            union, cosines = near[0]
+            mean = np.float32(means[present[0]])
+            scores = (cosines - mean) / (np.float32(1.0) - mean)
+        else:
+            union = np.unique(np.concatenate([items for items, _ in near]))
+            scores = np.zeros(union.shape[0], np.float32)
+            for m in present:
+                scores += weights[m] * self.likeness(FUSED[m], item, union, float(means[m]))
+            scores /= weights[present].sum()
         best = np.lexsort((union, -scores))[:n]
         best = best[scores[best] > 0.0]
         return union[best], scores[best]
@@ -176,6 +183,5 @@ class FusedSource:
         row = -1 if table is None else table.row(item)
         return table is not None and row >= 0 and bool(table.scale[row] > 0.0)
 
-    def _near(self, modality: str, item: int) -> I4:
-        near = self._content.nearest.of(item) if modality == "content" else self._sets.near(modality, item)
-        return near[0]
+    def _near(self, modality: str, item: int) -> tuple[I4, F4]:
+        return self._content.nearest.of(item) if modality == "content" else self._sets.near(modality, item)
