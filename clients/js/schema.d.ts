@@ -37,6 +37,20 @@ export interface Card {
   currency?: string | null;
   availability?: string;
   reason?: string | null;
+  why?: string | null;
+}
+
+/** One thing that was looked at. */
+export interface Check {
+  name: string;
+  level: "error" | "note" | "ok" | "warning";
+  message: string;
+  remedy?: string;
+}
+
+/** What ``endcap doctor`` would find while the server runs. */
+export interface CheckList {
+  checks: Check[];
 }
 
 /** What would come of these events, had they been sent. Nothing was stored. */
@@ -144,20 +158,13 @@ export interface FeedState {
   refused: number;
 }
 
-/** One cause. ``code`` is stable; ``remedy`` says what to do about it. */
-export interface Finding {
-  code: string;
-  message: string;
-  remedy?: string;
-}
-
 /** The answer to ``WhyNot``: the slate's state and what was found. */
 export interface Findings {
   rung: string;
   warmth: string;
   n_items: number;
   degraded: string[];
-  findings: Finding[];
+  findings: endcap.diagnosis.Finding[];
 }
 
 /** What a variant may cost the service; beyond it the experiment stops. None = not watched. */
@@ -225,6 +232,18 @@ export interface Interaction {
   consent?: "denied" | "granted" | "unknown";
   context?: Context | null;
   props?: Record<string, unknown> | null;
+}
+
+/** A shopper deleted a tag of their interest: what they did with such items no longer counts for them. */
+export interface InterestChange {
+  kind?: "interest";
+  event_id: string;
+  ts: number;
+  tag: "brand" | "category" | "item";
+  name: string;
+  received_at?: number;
+  user_id?: string | null;
+  anon_id?: string | null;
 }
 
 /** What the engine believes a user wants now, in words a person can read. */
@@ -298,6 +317,17 @@ export interface ItemChange {
   item?: Item | null;
 }
 
+/** What the engine knows of an item beside its record. */
+export interface ItemFacts {
+  item_id: string;
+  title: string | null;
+  status: string;
+  on_sale: boolean;
+  first_seen: number | null;
+  counts: Record<string, Record<string, number>>;
+  vectors: string[];
+}
+
 /** A page of the catalogue; ``next`` is the ``after`` of the following page, absent on the last one. */
 export interface ItemPage {
   items: Item[];
@@ -319,10 +349,27 @@ export interface ItemsBody {
   items: Item[];
 }
 
+/** What goes on beside requests. */
+export interface Jobs {
+  training: TrainingState | null;
+  feeds: number;
+  experiments: number;
+  live_views: number;
+  pending_events: number;
+}
+
 /** An event that belongs to the story, and by what. */
 export interface JoinedEvent {
   by: string;
   event: Interaction;
+}
+
+/** What serves of one kind. */
+export interface KindView {
+  kind: string;
+  number: number;
+  since: number;
+  before: number[];
 }
 
 /** What keeps a loop that learns from its own slates from running away. All off by default. */
@@ -333,12 +380,50 @@ export interface LimitsConfig {
   impressions_per_unit: number;
 }
 
+/** The event log. */
+export interface LogView {
+  offset: number;
+  events: number | null;
+  bytes: number | null;
+  newest_at: number | null;
+  durability: string;
+}
+
 /** What one variant did lately: numbers of slates. */
 export interface Measured {
   slates: number;
   slow: number;
   failed: number;
   empty: number;
+}
+
+/** Bytes in memory. */
+export interface Memory {
+  process: number | null;
+  peak: number;
+  parts: Record<string, number>;
+}
+
+/** Everything stored, oldest first, and what serves. */
+export interface ModelList {
+  kinds: KindView[];
+  models: ModelView[];
+  problem: string;
+}
+
+/** One stored model. */
+export interface ModelView {
+  number: number;
+  kind: string;
+  serving: boolean;
+  stored_at: number;
+  bytes: number;
+  meta: Record<string, unknown>;
+  error: string | null;
+}
+
+/** An empty object, or no body at all. */
+export interface Now {
 }
 
 /** One position of a placement. */
@@ -396,6 +481,19 @@ export interface Placements {
   placements: Record<string, PlacementConfig>;
 }
 
+/** The differences to the first variant at one moment; of interleaving, the share of slates it won. */
+export interface Point {
+  ts: number;
+  units: number;
+  reward: Record<string, Interval>;
+  clicks: Record<string, Interval>;
+}
+
+/** An experiment's history, oldest first. */
+export interface Points {
+  points: Point[];
+}
+
 /** How to read a feed now. An empty body is enough. */
 export interface Poll {
   force?: boolean;
@@ -410,6 +508,22 @@ export interface Preference {
   low: number;
   high: number;
   p: number;
+}
+
+/** Which model shall serve. */
+export interface Promote {
+  number: number;
+}
+
+/** The state of the catalogue and of what is sent. */
+export interface QualityReport {
+  listed: number;
+  unlisted: number;
+  deleted: number;
+  findings: endcap.server.quality.Finding[];
+  cleaned: Record<string, number>;
+  refused: Record<string, number>;
+  seconds: number;
 }
 
 /** Refused records; pass the last ``id`` as ``before`` for the following page. */
@@ -452,6 +566,7 @@ export interface Reason {
   share?: number;
   item_id?: string | null;
   value?: string | null;
+  text?: string | null;
 }
 
 /** Why one record was not taken. The others of its batch are. */
@@ -463,6 +578,12 @@ export interface Refusal {
   value?: string | null;
 }
 
+/** Every report kept, newest first, and the command that makes one. */
+export interface ReportList {
+  reports: Saved[];
+  command: string;
+}
+
 /** What the variants brought so far; right at any time, however often it is read. */
 export interface Results {
   variants: Record<string, VariantResult>;
@@ -470,6 +591,11 @@ export interface Results {
   crossovers: number;
   sample_ratio_p: number;
   sample_ratio_alarm: boolean;
+}
+
+/** Of which kind the one before shall serve again. */
+export interface Rollback {
+  kind?: string;
 }
 
 /** A merchant's rule. ``items`` or ``filter`` say what it acts on. */
@@ -494,6 +620,38 @@ export interface RuleList {
 export interface RuleView {
   rule: Rule;
   active: boolean;
+}
+
+/** One line of the list of reports. */
+export interface Saved {
+  name: string;
+  saved_at: number;
+  data: string;
+  protocol: string;
+  target: string;
+  queries: number;
+  hr20: number | null;
+  error: string | null;
+}
+
+/** A verdict with its name and time. */
+export interface SavedReport {
+  name: string;
+  saved_at: number;
+  command: string;
+  verdict: Record<string, unknown>;
+}
+
+/** One value. ``source``: default, preset, a file, a variable, an option; program = by whom built the engine. */
+export interface Setting {
+  name: string;
+  value: unknown;
+  source: string;
+}
+
+/** Every setting in force, in the order of docs/configuration.md. */
+export interface Settings {
+  settings: Setting[];
 }
 
 /** One shelf, filled. Send its ``request_id`` with a click on one of its cards. */
@@ -542,6 +700,18 @@ export interface Slate {
   explanation: Record<string, unknown> | null;
 }
 
+/** What is saved, newest first. */
+export interface SnapshotList {
+  snapshots: SnapshotView[];
+}
+
+/** One saved state. */
+export interface SnapshotView {
+  offset: number;
+  saved_at: number;
+  bytes: number;
+}
+
 /** What RudderStack's browser library asks before it sends: a source that is on, without other destinations. */
 export interface Source {
   id: string;
@@ -561,9 +731,41 @@ export interface SourceConfig {
   updatedAt: string;
 }
 
+/** How far a training is, as its process tells it. */
+export interface Stage {
+  stage: string;
+  done: number;
+  total: number;
+}
+
+/** What encodes a modality here. */
+export interface Standing {
+  modality: "audio" | "image" | "text";
+  id: string;
+  version: string;
+  dim: number;
+  fallback: boolean;
+  missing: string[];
+  usable: boolean;
+}
+
+/** How the state came back at the last start. */
+export interface Start {
+  from_snapshot: boolean;
+  snapshot_offset: number;
+  replayed: number;
+  seconds: number;
+}
+
 /** Why an experiment is stopped, for the record. */
 export interface Stop {
   reason?: string;
+}
+
+/** An event with its place in the log. */
+export interface Stored {
+  offset: number;
+  event: Interaction | Impression | ItemChange | VectorChange | UserChange | InterestChange | Erasure;
 }
 
 /** A request from the slate to the last reward. */
@@ -577,6 +779,27 @@ export interface Story {
   in_memory: boolean;
 }
 
+/** The server at this moment. */
+export interface System {
+  version: string;
+  python: string;
+  platform: string;
+  pid: number;
+  now: number;
+  started_at: number;
+  directory: string | null;
+  keys: boolean;
+  users: number;
+  items: number;
+  sessions: number;
+  log: LogView;
+  snapshots: SnapshotView[];
+  start: Start;
+  memory: Memory;
+  encoders: Standing[];
+  jobs: Jobs;
+}
+
 /** What became of the records of a request. ``index`` of a refusal is the record's place in it. */
 export interface Taken {
   success: boolean;
@@ -586,12 +809,35 @@ export interface Taken {
   offset: number;
 }
 
+/** Events of one person, newest first; ``next`` is the ``before`` of the following page, absent on the last one. */
+export interface Timeline {
+  events: Stored[];
+  next?: number | null;
+}
+
 /** What became of a beacon. */
 export interface TrackerAnswer {
   accepted: number;
   rejected: Refusal[];
   offset: number;
   shelves: Shelf[];
+}
+
+/** What to train. */
+export interface Train {
+  kinds?: string[];
+}
+
+/** The training that runs, or the last one that this server started. */
+export interface TrainingState {
+  running: boolean;
+  kinds: string[];
+  started_at: number;
+  ended_at: number;
+  failed: boolean;
+  progress: Stage;
+  said: string;
+  every_h: number;
 }
 
 /** What the shop says about a person. Never required: events alone make a user. */
@@ -617,7 +863,7 @@ export interface UserChange {
 /** Everything held of one user: the shop's record and every event, of linked anonymous ids too. */
 export interface UserExport {
   user: User | null;
-  events: (Interaction | Impression | ItemChange | VectorChange | UserChange | Erasure)[];
+  events: (Interaction | Impression | ItemChange | VectorChange | UserChange | InterestChange | Erasure)[];
 }
 
 /** A user with a similar history. */
@@ -699,6 +945,31 @@ export interface WhyNot {
   item_id?: string | null;
 }
 
+/** One cause. ``code`` is stable; ``remedy`` says what to do about it. */
+export interface endcap.diagnosis.Finding {
+  code: string;
+  message: string;
+  remedy?: string;
+}
+
+/** One thing to look at: how many of how many items, the first of them by id. */
+export interface endcap.server.quality.Finding {
+  code: string;
+  n: number;
+  of: number;
+  examples: string[];
+}
+
+/** Query string of DELETE /v1/users/{id}/interest */
+export interface DeleteUsersOneInterestQuery {
+  /** 1 reads the id as an anonymous one. */
+  anon?: boolean;
+  /** What kind of tag; required. */
+  tag?: "category" | "brand" | "item";
+  /** Its name as the interest shows it; required. */
+  name?: string;
+}
+
 /** Query string of DELETE /v1/users/{id} */
 export interface DeleteUsersOneQuery {
   /** 1 reads the id as an anonymous one. */
@@ -737,6 +1008,8 @@ export interface GetItemsOneBoughtTogetherQuery {
   explain?: boolean;
   /** 0: the slate is not logged as shown, for answers that no shopper sees in this order. */
   shown?: boolean;
+  /** Adds each reason as a sentence: a language tag or what a browser sends as Accept-Language. English and Simplified Chinese; others give English. */
+  lang?: string;
 }
 
 /** Query string of GET /v1/items/{id}/similar */
@@ -773,6 +1046,8 @@ export interface GetItemsOneSimilarQuery {
   explain?: boolean;
   /** 0: the slate is not logged as shown, for answers that no shopper sees in this order. */
   shown?: boolean;
+  /** Adds each reason as a sentence: a language tag or what a browser sends as Accept-Language. English and Simplified Chinese; others give English. */
+  lang?: string;
 }
 
 /** Query string of GET /v1/items */
@@ -781,6 +1056,8 @@ export interface GetItemsQuery {
   after?: string;
   /** Items of the page; 100 by default. */
   n?: number;
+  /** Only ids that begin so, and titles or brands that hold each word. A page may then be short; only one without `next` is the last. */
+  q?: string;
 }
 
 /** Query string of GET /v1/quarantine */
@@ -827,6 +1104,8 @@ export interface GetRecommendQuery {
   explain?: boolean;
   /** 0: the slate is not logged as shown, for answers that no shopper sees in this order. */
   shown?: boolean;
+  /** Adds each reason as a sentence: a language tag or what a browser sends as Accept-Language. English and Simplified Chinese; others give English. */
+  lang?: string;
 }
 
 /** Query string of GET /v2/{id}/userEvents:collect */
@@ -835,6 +1114,40 @@ export interface GetRetailV2OneUserEventsCollectQuery {
   userEvent?: string;
   /** A key of ours. */
   key?: string;
+}
+
+/** Query string of GET /v1/search */
+export interface GetSearchQuery {
+  /** The words. */
+  q?: string;
+  /** Logged-in shopper. */
+  user_id?: string;
+  /** Anonymous visitor. */
+  anon_id?: string;
+  /** Your session id. */
+  session_id?: string;
+  /** Items wanted; 0, the default, for the placement's own number. */
+  n?: number;
+  /** Items not to show; may be repeated. */
+  exclude?: string[];
+  /** Offset of an acknowledgement; the answer is never older. */
+  at_least?: number;
+  /** Time of the question in epoch ms; now by default. */
+  ts?: number;
+  /** desktop, mobile, tablet, app, tv or other. */
+  device?: string;
+  /** The region as your events name it. */
+  region?: string;
+  /** Minutes east of UTC, for the local hour. */
+  utc_offset_min?: number;
+  /** Language tag. */
+  locale?: string;
+  /** Name of the page. */
+  page?: string;
+  /** 0 answers without any profile. */
+  personalization?: boolean;
+  /** Adds each reason as a sentence: a language tag or what a browser sends as Accept-Language. English and Simplified Chinese; others give English. */
+  lang?: string;
 }
 
 /** Query string of GET /v1/tail */
@@ -877,6 +1190,24 @@ export interface GetTrendingQuery {
   explain?: boolean;
   /** 0: the slate is not logged as shown, for answers that no shopper sees in this order. */
   shown?: boolean;
+  /** Adds each reason as a sentence: a language tag or what a browser sends as Accept-Language. English and Simplified Chinese; others give English. */
+  lang?: string;
+}
+
+/** Query string of GET /v1/users/{id}/events */
+export interface GetUsersOneEventsQuery {
+  /** 1 reads the id as an anonymous one. */
+  anon?: boolean;
+  /** Events of the page; 50 by default. */
+  n?: number;
+  /** The `next` of the page before. */
+  before?: number;
+}
+
+/** Query string of GET /v1/users/{id}/export */
+export interface GetUsersOneExportQuery {
+  /** 1 reads the id as an anonymous one. */
+  anon?: boolean;
 }
 
 /** Query string of GET /v1/users/{id}/interest */
@@ -909,6 +1240,8 @@ export interface PostGa4MpCollectQuery {
 export interface PostRecommendQuery {
   /** 0: the slate is not logged as shown, for answers that no shopper sees in this order. */
   shown?: boolean;
+  /** Adds each reason as a sentence: a language tag or what a browser sends as Accept-Language. English and Simplified Chinese; others give English. */
+  lang?: string;
 }
 
 /** Query string of POST /v2/{id}/userEvents:import */
