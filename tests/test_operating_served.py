@@ -263,6 +263,7 @@ def test_settings_in_force_over_http(served: Served) -> None:
     assert found["placements.home.n"]["source"] == "default"
 
 
+@pytest.mark.slow
 def test_endcap_serve_tells_the_server_where_its_settings_come_from(tmp_path: Path) -> None:
     (tmp_path / "endcap.toml").write_text("[learning]\ntrees = 7\n")
     port = free_port()
