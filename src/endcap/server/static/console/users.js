@@ -56,6 +56,9 @@ say({
   "rights.erased": ["{n} events are erased. Receipt {receipt}.", "已删除 {n} 个事件。回执 {receipt}。"],
 });
 
+/** Move the focus to what replaces something, or to the heading. */
+const focusOn = (/** @type {string} */ where) => /** @type {HTMLElement | null} */ (document.querySelector(where) ?? document.querySelector("main h1"))?.focus({ preventScroll: true });
+
 const PAGE = 25;
 const TITLES = 16; // of the items of an interest, the strongest; each is a small request
 
@@ -114,6 +117,7 @@ function Person({ id, anon }) {
     const query = new URLSearchParams({ tag, name, ...(anon ? { anon: "1" } : {}) });
     setInterest(await send("DELETE", `${path}/interest?${query}`, undefined));
     await page(undefined);
+    requestAnimationFrame(() => focusOn(`[data-tags=${tag}] .scroll`)); // the button that had the focus is gone
   });
   const erase = () => tried(async () => {
     setReceipt({});
@@ -124,6 +128,7 @@ function Person({ id, anon }) {
       throw wrong;
     }
     await load();
+    requestAnimationFrame(() => focusOn("main h1"));
   });
   const known = interest && (events.length > 0 || interest.total_events > 0);
   return html`<${Problem} of=${problem} />
