@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 
 import logs
 from endcap.cli import app
+from endcap.cli.evaluate import variants_of
 from endcap.config import Config
+from endcap.errors import InvalidInput
 from endcap.evaluation.dataset import Dataset
 from endcap.evaluation.folder import from_frame
 from endcap.evaluation.lane import FROZEN, Lane
@@ -351,6 +353,15 @@ def test_the_command_prints_the_verdict_as_json_and_writes_the_report(tmp_path: 
     (kept,) = listing(tmp_path)
     assert (kept.protocol, kept.queries, kept.hr20) == ("prequential", 60, verdict["models"]["hybrid"]["hr@20"])
     assert load(tmp_path, kept.name).verdict == verdict
+
+
+def test_deep_models_are_left_out_all_or_all_but_one():
+    made = {name: one.without for name, one in variants_of("deep,+sasrec,gru4rec", True, ["gru4rec", "sasrec"]).items()}
+    assert made == {
+        "hybrid-deep": {"gru4rec", "sasrec"}, "hybrid+sasrec": {"gru4rec"}, "hybrid-gru4rec": {"gru4rec"}
+    }  # fmt: skip
+    with pytest.raises(InvalidInput, match=r"no source '\+youtube'"):
+        variants_of("+youtube", True, ["gru4rec"])
 
 
 def test_wrong_words_are_answered_with_the_right_ones(tmp_path: Path):

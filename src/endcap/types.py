@@ -377,6 +377,7 @@ class Reason(Struct, frozen=True, omit_defaults=True):
     share: float = 0.0
     item_id: str | None = None  # the shopper's own item that suggested this one
     value: str | None = None  # category, brand, region, hour ...
+    text: str | None = None  # as a sentence, where a language was asked for
 
 
 class Placed(Struct, frozen=True, omit_defaults=True):

@@ -18,8 +18,8 @@ The best ``DEPTH`` items of the last ``ANSWERS`` vectors are remembered too: the
 again and strangers at the same moment ask what was just answered. Equal vectors give equal answers, so nobody can tell.
 
 Cost: the search of models/vectors.py and ~25 us around it, ~12 us for a remembered answer; computing a vector is the
-model's own cost, once per event. Memory: 4 bytes x dim for an item and for a kept shopper, 3 MB for answers. Not for: items that were not there at training, unless the
-model gives them vectors by their attributes (two_tower).
+model's own cost, once per event. Memory: 4 bytes x dim for an item and for a kept shopper, 3 MB for answers. Not for:
+items that were not there at training, unless the model gives them vectors by their attributes (two_tower).
 """
 
 from __future__ import annotations

@@ -94,6 +94,11 @@ def _number(low: int, high: int) -> dict[str, Any]:
 
 
 SHOWN = Parameter("shown", FLAG, "0: the slate is not logged as shown, for answers that no shopper sees in this order.")
+LANG = Parameter(
+    "lang", {"type": "string", "maxLength": 256},
+    "Adds each reason as a sentence: a language tag or what a browser sends as Accept-Language. English and Simplified "
+    "Chinese; others give English.",
+)  # fmt: skip
 SLATE_PARAMETERS = (
     Parameter("user_id", TEXT, "Logged-in shopper."),
     Parameter("anon_id", TEXT, "Anonymous visitor."),
@@ -110,6 +115,7 @@ SLATE_PARAMETERS = (
     Parameter("personalization", FLAG, "0 answers without any profile."),
     Parameter("explain", FLAG, "1 adds the whole score trace."),
     SHOWN,
+    LANG,
 )
 BY = Parameter(
     "by", {"type": "string", "enum": list(slates.WAYS)},
@@ -142,7 +148,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", "/v1/recommend", slates.recommend, "slates", "Ask for a slate",
-        Slate, (Query,), parameters=(SHOWN,), errors=(400, 413, 415, 503),
+        Slate, (Query,), parameters=(SHOWN, LANG), errors=(400, 413, 415, 503),
     ),
     Route(
         "GET", "/v1/recommend", slates.recommend_by_address, "slates", "Ask for a slate by address",

@@ -14,9 +14,10 @@ import msgspec
 
 from endcap.config import Config
 from endcap.engine import Engine
-from endcap.errors import Behind, InvalidInput, Overloaded, StoreError
+from endcap.errors import Behind, InvalidInput, NotFound, Overloaded, StoreError
 from endcap.feedback.impressions import impression_of
 from endcap.protocols import Refused
+from endcap.server.gauges import disk_gauges, state_gauges
 from endcap.server.meters import Meters
 from endcap.server.metrics import Metrics
 from endcap.server.wire import Throttled
@@ -61,13 +62,18 @@ class Service:
     def gauges(self) -> dict[str, float]:
         """Figures that are read, not counted."""
         return {
-            "log_offset": float(self.engine.offset),
             "pending_events": float(self.pending_events),
-            "users": float(len(self.engine.state.users)),
-            "items": float(len(self.engine.state.items)),
             "draining": float(self.draining),
-            **{f"feedback_{name}": float(n) for name, n in self.engine.state.slates.tally().items()},
+            **state_gauges(self.engine),
+            **disk_gauges(self.engine),
         }
+
+    def title_of(self, item_id: str) -> str | None:
+        """What people call an item; None where the catalogue does not say."""
+        try:
+            return self.engine.item(item_id).title
+        except NotFound:
+            return None
 
     async def write(self, events: Sequence[Event], refused: Sequence[Refused] = ()) -> Ack:
         """Make events durable and fold them. Raises ``Throttled`` when too many wait already."""

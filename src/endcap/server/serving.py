@@ -78,6 +78,8 @@ class Lifespan:
     def __init__(self, app: App, engine: Engine, connections: Callable[[], Any], progress: Progress) -> None:
         self.app = app
         self.models = ModelWatch(engine, engine.directory, app.log.said) if engine.directory else None
+        if self.models is not None:
+            app.service.metrics.models = self.models.numbers
         self.experiments = ExperimentWatch(app.service, engine.directory, app.log.said) if engine.directory else None
         self.training = Training(engine, engine.directory, app.log.said) if engine.directory else None
         self.feeds = Feeds(app.service, engine.directory, app.log.said)
@@ -134,6 +136,13 @@ class Server(uvicorn.Server):
     """uvicorn's server; a stop by signal is a normal end (exit status 0), not a death by that signal."""
 
     service: Service
+    listening: Callable[[], None] = staticmethod(lambda: None)  # called once, when the first request can be answered
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Compile, then listen, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            self.listening()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop. ``ConfigError`` when the address cannot be bound."""
@@ -213,15 +222,14 @@ def build(
 
 
 def run(
-    engine: Engine,
-    keys: KeyRing | None,
-    config: Config | None = None,
-    progress: Progress = silent,
-    sources: Mapping[str, str] | None = None,
-) -> None:
-    """Serve until SIGTERM or Ctrl+C, then drain, save and close the engine."""
+    engine: Engine, keys: KeyRing | None, config: Config | None = None, progress: Progress = silent,
+    listening: Callable[[], None] | None = None, sources: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
+    """Serve until SIGTERM or Ctrl+C, then drain, save and close the engine; ``listening`` is called when it answers."""
     try:
-        build(engine, keys, config, progress=progress, sources=sources).run()
+        server = build(engine, keys, config, progress=progress, sources=sources)
+        server.listening = listening or server.listening
+        server.run()
     except ConfigError:
         engine.close()
         raise
