@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endcap.config import CleanConfig, Config, IntakeConfig
@@ -194,6 +194,7 @@ def events_for(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SHAPES)
+@settings(deadline=None)
 @given(data=st.data())
 def test_an_event_of_ours_survives_the_foreign_shape(name: str, data: st.DataObject) -> None:
     shape = SHAPES[name]
