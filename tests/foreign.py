@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from endcap.events.adapters.mapping import Mapped, Reading, Table
+from endcap.events.adapters.mapping import Mapped, Reading
 from endcap.events.adapters.platforms import PLATFORMS as ADAPTERS
+from endcap.events.adapters.tables import Table
 from endcap.types import Refusal
 
 ASSETS = Path(__file__).parent / "assets" / "adapters"

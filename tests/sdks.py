@@ -1,4 +1,5 @@
-"""The real libraries of Segment and RudderStack from npm, in a cache outside the repository.
+"""Packages from npm that tests need, in a cache outside the repository: the real libraries of Segment and RudderStack,
+and the compilers that check the JavaScript client.
 
 Run as a program it fills the cache. A test skips, with the reason, where there is no npm or its registry cannot be
 reached.
@@ -11,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 PACKAGES = {
@@ -21,26 +23,27 @@ PACKAGES = {
 CACHE = Path(os.environ.get("ENDCAP_SDKS", Path.home() / ".cache" / "endcap" / "sdks"))
 
 
-def installed() -> Path | str:
-    """The folder that holds ``node_modules``, or why there is none."""
-    wanted = json.dumps({"private": True, "dependencies": PACKAGES}, indent=1)
-    stamp = CACHE / "installed.json"
+def installed(packages: Mapping[str, str] = PACKAGES, name: str = "") -> Path | str:
+    """The folder that holds ``node_modules``, or why there is none. ``name``: a folder of its own in the cache."""
+    wanted = json.dumps({"private": True, "dependencies": packages}, indent=1)
+    folder = CACHE.with_name(name) if name else CACHE
+    stamp = folder / "installed.json"
     if stamp.exists() and stamp.read_text("utf-8") == wanted:
-        return CACHE
+        return folder
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         return "no npm and node on this machine"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    (CACHE / "package.json").write_text(wanted, "utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "package.json").write_text(wanted, "utf-8")
     command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
     try:
-        done = subprocess.run(command, cwd=CACHE, capture_output=True, text=True, timeout=180)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180)
     except subprocess.TimeoutExpired:
         return "npm install took more than three minutes"
     if done.returncode:
         return f"npm install failed: {done.stderr.strip()[-300:]}"
     stamp.write_text(wanted, "utf-8")
-    return CACHE
+    return folder
 
 
 if __name__ == "__main__":

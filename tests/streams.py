@@ -10,6 +10,7 @@ from endcap.types import (
     Event,
     Impression,
     Interaction,
+    InterestChange,
     Item,
     ItemChange,
     Shown,
@@ -97,7 +98,9 @@ def streams(draw: st.DrawFn, min_size: int = 1, max_size: int = 60) -> list[Even
     now = START_MS
     for number in range(draw(st.integers(min_size, max_size))):
         now += draw(gaps_ms)
-        kind = draw(st.sampled_from(["interaction"] * 10 + ["item", "item", "user", "impression", "vector"]))
+        kind = draw(
+            st.sampled_from(["interaction"] * 10 + ["item", "item", "user", "impression", "vector", "interest"])
+        )
         if kind == "interaction":
             events.append(draw(interactions(number, now)))
         elif kind == "item":
@@ -107,6 +110,15 @@ def streams(draw: st.DrawFn, min_size: int = 1, max_size: int = 60) -> list[Even
             events.append(ItemChange(event_id=f"e{number}", item_id=item_id, ts=now, received_at=now, item=record))
         elif kind == "vector":
             events.append(draw(vector_changes(number, now)))
+        elif kind == "interest":
+            user = draw(st.none() | st.sampled_from(USER_IDS))
+            tag, name = draw(st.sampled_from([("brand", "North"), ("category", "Kitchen > Mugs"), ("item", "i3")]))
+            events.append(
+                InterestChange(
+                    event_id=f"e{number}", ts=now, received_at=now, tag=tag, name=name, user_id=user,
+                    anon_id=draw(st.sampled_from(ANON_IDS)) if user is None else None,
+                )
+            )  # fmt: skip
         elif kind == "user":
             user_id = draw(st.sampled_from(USER_IDS))
             record_of_user = User(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -196,6 +198,59 @@ def test_a_backup_restores_to_the_same_answers(run: Run, shop: Path, tmp_path: P
     assert refused.status == 2
     assert "holds a log already" in refused.err
     assert run("backup", copy, "--dir", shop).status == 2
+
+
+def test_a_backup_holds_experiments_and_models_too(run: Run, shop: Path, tmp_path: Path) -> None:
+    copy, again = tmp_path / "copy.endcap", tmp_path / "again"
+    (shop / "experiments.json").write_text("[]\n")
+    for name, data in (
+        ("models/000001.endcap", bytes(range(256)) * 70_000), ("models/000002.endcap", b""),
+        ("models/serving.json", b'{"ranker": [1]}'), ("experiments/wide.jsonl", b'{"ts": 1}\n'),
+        ("reports/one.json", b"{}"),
+        ("models/training.log", b"not kept"), ("models/.000003.endcap.part", b"not kept"), ("keys.json", b"not kept"),
+    ):  # fmt: skip
+        (shop / name).parent.mkdir(exist_ok=True)
+        (shop / name).write_bytes(data)
+    kept = [
+        "experiments.json", "experiments/wide.jsonl", "models/000001.endcap", "models/000002.endcap",
+        "models/serving.json", "reports/one.json",
+    ]  # fmt: skip
+    assert sorted(json.loads(run("backup", copy, "--dir", shop, "--json").out)["files"]) == kept
+    assert json.loads(run("restore", copy, "--dir", again, "--json").out)["files"] == kept
+    for name in kept:
+        assert (again / name).read_bytes() == (shop / name).read_bytes(), name
+    assert not (again / "keys.json").exists()
+    assert sorted(path.name for path in (again / "models").iterdir()) == [
+        "000001.endcap", "000002.endcap", "serving.json",
+    ]  # fmt: skip
+    with closing(sqlite3.connect(again / "endcap.db")) as log:
+        assert log.execute("SELECT count(*) FROM sqlite_master WHERE name = 'enclosed'").fetchone() == (0,)
+    assert run("backup", tmp_path / "second.endcap", "--dir", again).status == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("UPDATE enclosed SET data = x'00' WHERE path = 'experiments.json'", "experiments.json is damaged"),
+        ("UPDATE enclosed SET path = '../outside.json'", "'../outside.json', which no backup of ours does"),
+        ("UPDATE enclosed SET path = 'models/../keys.json'", "which no backup of ours does"),
+        ("UPDATE enclosed SET path = '/etc/x.endcap'", "which no backup of ours does"),
+    ],
+)
+def test_a_damaged_or_foreign_file_in_a_backup_is_refused(
+    run: Run, shop: Path, tmp_path: Path, change: str, told: str
+) -> None:
+    (shop / "experiments.json").write_text("[]\n")
+    copy = tmp_path / "copy.endcap"
+    assert run("backup", copy, "--dir", shop).status == 0
+    with closing(sqlite3.connect(copy)) as backup:
+        backup.execute(change)
+        backup.commit()
+    done = run("restore", copy, "--dir", tmp_path / "again")
+    assert done.status == 2
+    assert told in done.err
+    assert not (tmp_path / "again" / "endcap.db").exists()
+    assert not (tmp_path / "outside.json").exists()
 
 
 def test_a_file_that_is_no_backup_is_refused(run: Run, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from endcap.types import ACTION_WEIGHT, ACTIONS, ITEM_ACTIONS, Ack, Context, Int
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
+PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("README*.md"), ROOT / "CONTRIBUTING.md"])
 NOW = 1_790_000_000_000
 
 

@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 
 import logs
 from endcap.cli import app
+from endcap.cli.evaluate import variants_of
 from endcap.config import Config
+from endcap.errors import InvalidInput
 from endcap.evaluation.dataset import Dataset
 from endcap.evaluation.folder import from_frame
 from endcap.evaluation.lane import FROZEN, Lane
@@ -26,6 +28,7 @@ from endcap.evaluation.metrics import per_query
 from endcap.evaluation.plan import Plan, make_plan
 from endcap.evaluation.replay import HYBRID, PLACEMENT, Delay, Replay, Run, Variant, evaluation_config
 from endcap.evaluation.report import render
+from endcap.evaluation.saved import listing, load
 from endcap.evaluation.singles import Singles
 from endcap.evaluation.slices import discovery
 from endcap.evaluation.summary import summarise
@@ -335,6 +338,7 @@ def test_the_command_prints_the_verdict_as_json_and_writes_the_report(tmp_path: 
     report = tmp_path / "report.html"
     words = (
         f"evaluate --data {tmp_path} --limit 60 --delay 1h,inf --untrained --ablate covisit --report {report} --json"
+        f" --save {tmp_path}"
     )
     answer = CliRunner().invoke(app, words.split())
     assert answer.exit_code == 0, answer.stderr
@@ -346,6 +350,18 @@ def test_the_command_prints_the_verdict_as_json_and_writes_the_report(tmp_path: 
     assert verdict["us_per_query"] > 0
     assert verdict["leaks"] == []
     assert "made the same lists" in report.read_text()
+    (kept,) = listing(tmp_path)
+    assert (kept.protocol, kept.queries, kept.hr20) == ("prequential", 60, verdict["models"]["hybrid"]["hr@20"])
+    assert load(tmp_path, kept.name).verdict == verdict
+
+
+def test_deep_models_are_left_out_all_or_all_but_one():
+    made = {name: one.without for name, one in variants_of("deep,+sasrec,gru4rec", True, ["gru4rec", "sasrec"]).items()}
+    assert made == {
+        "hybrid-deep": {"gru4rec", "sasrec"}, "hybrid+sasrec": {"gru4rec"}, "hybrid-gru4rec": {"gru4rec"}
+    }  # fmt: skip
+    with pytest.raises(InvalidInput, match=r"no source '\+youtube'"):
+        variants_of("+youtube", True, ["gru4rec"])
 
 
 def test_wrong_words_are_answered_with_the_right_ones(tmp_path: Path):

@@ -260,6 +260,7 @@ def test_origins_match_exactly_or_not_at_all(served: Served, origin: str, good: 
     answer = served.client.post("/v1/recommend", json={"anon_id": "a"}, headers=headers)
     assert answer.status_code == (200 if good else 403)
     assert answer.headers.get("access-control-allow-origin") == (origin if good else None)
+    assert answer.headers.get("access-control-expose-headers") == ("retry-after" if good else None)
     assert answer.headers["vary"] == "origin"
     asked = served.client.options("/v1/recommend", headers={"origin": origin, "access-control-request-method": "POST"})
     assert asked.status_code == (200 if good else 403)

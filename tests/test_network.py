@@ -18,7 +18,7 @@ from endcap.features.retrieval import columns as retrieval_columns
 from endcap.interest.interest import empty_interest
 from endcap.learning.examples import Table
 from endcap.learning.worth import Blind, masked, without
-from endcap.models.network import LEAST, Network, NetworkSource, Window
+from endcap.models.network import DEPTH, LEAST, Network, NetworkSource, Window
 from endcap.preprocess.ids import Ids
 from endcap.types import ACTION_CODE, F4, Interest
 
@@ -265,3 +265,21 @@ def test_a_blind_ranker_puts_what_it_cannot_know_last() -> None:
 
     scores = Blind(ByRank(), COLUMNS, ["sasrec"]).score(rows_of([(5, 1), (999, 1), (2, 999)]))
     assert np.argsort(-scores).tolist() == [2, 0, 1]
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 2 * DEPTH), st.booleans()), max_size=12))
+def test_remembered_answers_are_what_a_search_finds(asked: list[tuple[int, int, bool]]) -> None:
+    n = 3 * DEPTH
+    rng = np.random.default_rng(5)
+    users = rng.normal(size=(4, DIM)).astype(np.float32)
+    source = Mean(Ring([]))
+    source.use(network(n), names(n))
+    for user, most, changed in asked:
+        if changed:
+            source.vectors.put(np.array([most], np.int32), rng.normal(size=(1, DIM)).astype(np.float32))
+        items, scores = source._best(users[user], most)
+        unit, scale, item_of = source.vectors.unit[:n], source.vectors.scale[:n], source.vectors.item_of[:n]
+        truth = (unit * scale[:, None]) @ users[user]
+        best = np.argsort(-truth, kind="stable")[:most]
+        assert items.tolist() == item_of[best].tolist()
+        np.testing.assert_allclose(scores, truth[best], atol=1e-4)

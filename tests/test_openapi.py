@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from endcap.evaluation.saved import SavedReport
 from endcap.server.openapi import document
 from endcap.server.policy import POLICY, PUBLIC
 from endcap.server.routes import ROUTES
@@ -101,7 +102,11 @@ REQUESTS: list[str] = []  # ids of slates that were logged
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("openapi")) as running:
+    directory = tmp_path_factory.mktemp("openapi")
+    (directory / "reports").mkdir()
+    report = SavedReport(name="lamp", saved_at=1, command="endcap evaluate", verdict={})
+    (directory / "reports" / "lamp.json").write_bytes(msgspec.json.encode(report))
+    with serving(directory) as running:
         running.client.put("/v1/items/lamp", json={"title": "Lamp", "categories": [["Home", "Light"]], "price": 3})
         running.client.put("/v1/items/lamp/vectors/image", json={"vector": [3, 4], "encoder": "e", "version": "1"})
         running.send(view("a", "lamp"), {"type": "view", "user_id": "u", "item_id": "lamp"})

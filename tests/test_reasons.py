@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from endcap.interest.interest import empty_interest
 from endcap.slate import reasons as module
-from endcap.slate.reasons import CODES, LEAST_SHARE, MOST, SENTENCES, TERM_CODE, WITHOUT_NAME, Reasons, text
+from endcap.slate.reasons import CODES, LEAST_SHARE, MOST, TERM_CODE, Reasons
 from endcap.types import ACTION_CODE, Interest, Reason
 from shelf import dense, item, stocked
 
@@ -138,24 +138,3 @@ def test_the_kernel_equals_adding_up_by_hand(parts: list[list[int]]) -> None:
         wanted = [one for k, one in enumerate(ranked[:MOST]) if k == 0 or one[1] >= LEAST_SHARE * whole]
         assert [reason.code for reason in reasons] == [code for code, _ in wanted]
         assert [reason.share for reason in reasons] == pytest.approx([s / whole for _, s in wanted], abs=0.026)
-
-
-def test_every_code_has_a_sentence_with_and_without_names() -> None:
-    for code in CODES:
-        assert code in SENTENCES["en"]
-        bare = text(Reason(code), lambda _id: "?")
-        assert "{" not in bare
-        assert "None" not in bare
-        named = text(Reason(code, 0.5, "i1", "Lamps"), lambda item_id: f"the {item_id}")
-        assert "{" not in named
-    assert set(WITHOUT_NAME["en"]) == {code for code, words in SENTENCES["en"].items() if "{" in words}
-    assert set(TERM_CODE.values()) <= set(CODES)
-
-
-def test_a_reason_reads_as_a_sentence() -> None:
-    assert (
-        text(Reason("viewed_together", 0.5, "i1"), {"i1": "Red mug"}.__getitem__)
-        == "Often viewed together with Red mug"
-    )
-    assert text(Reason("popular_here", 0.5, None, "Beijing"), str) == "Popular in Beijing"
-    assert text(Reason("new"), str, "xx") == "New in the shop"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,7 +173,32 @@ def test_the_shop_can_be_walked_through_with_the_keyboard(page: Any) -> None:
     page.locator(f"{FOR_YOU} .card-link").first.focus()
     page.keyboard.press("Enter")
     page.wait_for_selector(".product-text h1")
-    page.wait_for_function("document.activeElement?.tagName === 'H1'")
+    page.wait_for_function("() => document.activeElement?.tagName === 'H1'")
+
+
+def test_the_shop_speaks_chinese_to_a_browser_that_prefers_it_and_to_whoever_chooses_it(
+    browser: Any, shop: str
+) -> None:
+    context = browser.new_context(locale="zh-CN", viewport={"width": 1440, "height": 1000}, base_url=shop)
+    opened = context.new_page()
+    enter(opened)
+    assert opened.get_attribute("html", "lang") == "zh-CN"
+    assert opened.locator("main h1").inner_text() == "随您目光而变的货架"
+    click_card(opened, 0)
+    assert opened.get_by_role("button", name="加入购物车").is_visible()
+    opened.goto("/shop")
+    opened.wait_for_selector(f"{FOR_YOU} .why[data-cause]:not([data-cause=''])")
+    said = opened.locator(f"{FOR_YOU} .why").all_inner_texts()
+    assert said
+    assert [one for one in said if not re.search("[\u4e00-\u9fff]", one)] == []
+    opened.evaluate(AXE.read_text("utf-8"))
+    assert opened.evaluate("axe.run({ resultTypes: ['violations'] }).then(found => found.violations.length)") == 0
+    opened.get_by_label("语言").select_option("en")
+    opened.wait_for_selector("main h1 >> text=The shelf")
+    assert opened.get_attribute("html", "lang") == "en"
+    opened.get_by_label("Language").select_option("zh")
+    opened.wait_for_selector("main h1 >> text=货架")
+    context.close()
 
 
 @pytest.mark.parametrize(

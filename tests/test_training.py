@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from endcap.config import Config, LearningConfig, LogConfig, load_config
+from endcap.config import Config, IntakeConfig, LearningConfig, LogConfig, load_config
 from endcap.engine import Engine
 from endcap.errors import ConfigError
 from endcap.learning.store import FOLDER, ModelStore
@@ -106,6 +106,21 @@ def test_the_settings_reach_the_training_whole(tmp_path: Path) -> None:
     file.write_text("{")
     with pytest.raises(ConfigError, match="is not valid JSON"):
         load_config(file, {})
+
+
+def test_a_training_is_given_no_secret(tmp_path: Path) -> None:
+    told = msgspec.structs.replace(config(3.0), intake=IntakeConfig(shopify_secret="s3cret", woocommerce_secret="w3b"))
+    clock = VirtualClock(START_MS)
+    with Engine.open(tmp_path, told, Runtime(clock)) as engine:
+        training = Training(engine, tmp_path, Said())
+        engine.observe(searches(LEAST_NEW_EVENTS))
+        clock.ts += 4 * HOUR_MS
+        training.look()
+        training.stop()
+    written = (tmp_path / FOLDER / SETTINGS).read_text()
+    assert "s3cret" not in written
+    assert "w3b" not in written
+    assert load_config(tmp_path / FOLDER / SETTINGS, {})[0].learning == told.learning
 
 
 def test_a_period_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -237,6 +237,18 @@ def test_a_missing_event_id_is_a_hash_of_what_happened() -> None:
         assert accepted(**{**base, **change}).event_id != first.event_id, change
 
 
+def test_two_searches_of_one_moment_are_two_events_and_a_repeated_one_is_one() -> None:
+    base: dict[str, Any] = {"event_id": None, "anon_id": "ann", "ts": NOW - 5, "item_id": None}
+    searches = [accepted(type="search", query=query, **base).event_id for query in ("tea", "pot", "tea")]
+    assert searches[0] == searches[2] != searches[1]
+    pages = [accepted(type="list_view", category=name, **base).event_id for name in ("Kitchen", "Garden")]
+    assert len({*searches, *pages}) == 4
+    both = [accepted(type="search", query="tea", category=name, **base).event_id for name in ("Kitchen", "Garden")]
+    assert len({searches[0], *both}) == 3
+    base["item_id"] = "mug"  # an event about an item keeps the id it always had
+    assert accepted(type="view", query="tea", **base).event_id == accepted(type="view", **base).event_id
+
+
 @given(st.tuples(*[st.text(max_size=4) | st.none()] * 5), st.tuples(*[st.text(max_size=4) | st.none()] * 5))
 def test_different_contents_have_different_ids_wherever_the_boundaries_lie(
     one: tuple[str | None, ...], two: tuple[str | None, ...]

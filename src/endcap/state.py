@@ -42,7 +42,17 @@ from endcap.preprocess.identity import Identity
 from endcap.preprocess.ids import Ids
 from endcap.protocols import Feature
 from endcap.topn import RowMap
-from endcap.types import DEVICE_CODE, Arrays, Context, ItemChange, Query, Stored, UserChange, VectorChange
+from endcap.types import (
+    DEVICE_CODE,
+    Arrays,
+    Context,
+    InterestChange,
+    ItemChange,
+    Query,
+    Stored,
+    UserChange,
+    VectorChange,
+)
 
 HOUR_MS = 3_600_000
 MOST_ON_THE_WAY = 10_000
@@ -187,6 +197,10 @@ class State:
             self.people.put(user, event.user)
             for anon_id in event.user.anon_ids if event.user else ():
                 self._link(Link(self.users.intern("a" + anon_id), user))
+        elif isinstance(event, InterestChange):
+            self._make_room()
+            user = self.person(event.user_id, event.anon_id)
+            self.histories.drop(user, self.catalogue.tagged(event.tag, event.name))
 
     def _link(self, link: Link) -> None:
         """An anonymous visitor turned out to be a known user: one history from now on."""

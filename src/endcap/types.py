@@ -288,6 +288,21 @@ class UserChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_fiel
     user: User | None = None
 
 
+TagName = Literal["category", "brand", "item"]
+
+
+class InterestChange(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="interest"):
+    """A shopper deleted a tag of their interest: what they did with such items no longer counts for them."""
+
+    event_id: str
+    ts: int
+    tag: TagName
+    name: str  # of the brand, the item's id, or the category's path joined by " > "
+    received_at: int = 0
+    user_id: str | None = None
+    anon_id: str | None = None
+
+
 class Erasure(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="erasure"):
     """A person asked to be forgotten. Holds a keyed hash, never the id, so the proof does not identify anyone."""
 
@@ -298,7 +313,7 @@ class Erasure(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="
     n_events: int = 0
 
 
-Event = Interaction | Impression | ItemChange | VectorChange | UserChange | Erasure
+Event = Interaction | Impression | ItemChange | VectorChange | UserChange | InterestChange | Erasure
 
 
 class Stored(Struct, frozen=True):
@@ -362,6 +377,7 @@ class Reason(Struct, frozen=True, omit_defaults=True):
     share: float = 0.0
     item_id: str | None = None  # the shopper's own item that suggested this one
     value: str | None = None  # category, brand, region, hour ...
+    text: str | None = None  # as a sentence, where a language was asked for
 
 
 class Placed(Struct, frozen=True, omit_defaults=True):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from endcap.cli.files import column_map
-from endcap.cli.output import AsJson, ConfigFile, note, print_json, progress_bar
+from endcap.cli.output import AsJson, ConfigFile, existing, note, print_json, progress_bar
 
 if TYPE_CHECKING:
     from endcap.evaluation.replay import Delay, Trainer, Variant
@@ -30,7 +30,9 @@ def evaluate(
     limit: Annotated[int, typer.Option(min=0, help="Most queries, a random sample; 0 = all.")] = 15_000,
     tuning: Annotated[bool, typer.Option("--tuning", help="Test on the last tenth of the warm-up instead.")] = False,
     models: Annotated[str, typer.Option(help="Single models to compare with, comma-separated; default: all.")] = "",
-    ablate: Annotated[str, typer.Option(help="Sources to leave out one at a time, comma-separated, or 'all'.")] = "",
+    ablate: Annotated[
+        str, typer.Option(help="Sources to leave out one at a time, comma-separated, or 'all'; see Evaluating.")
+    ] = "",
     deep: Annotated[str, typer.Option(help="Deep models to train and ask as well, comma-separated, or 'all'.")] = "",
     untrained: Annotated[bool, typer.Option("--untrained", help="Keep the fixed-weight ranker.")] = False,
     examples: Annotated[int, typer.Option(min=100, help="Warm-up queries that the ranker learns from.")] = 12_000,
@@ -38,6 +40,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the sample and of the bootstrap.")] = 0,
     check: Annotated[bool, typer.Option(help="Prove on a sample that no list knew the future.")] = True,
     report: Annotated[Path | None, typer.Option(help="Write an HTML report to this file.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep it in this data directory, where the console shows it.")
+    ] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -71,6 +76,11 @@ def evaluate(
 
         report.write_text(render(verdict, shlex.join(["endcap", *sys.argv[1:]])), "utf-8")
         note(f"report: {report}")
+    if save is not None:
+        from endcap.evaluation.saved import save as keep
+        from endcap.runtime import Runtime
+
+        note(f"kept: {keep(existing(save), verdict, shlex.join(['endcap', *sys.argv[1:]]), Runtime().now())}")
     if as_json:
         print_json(verdict)
     if verdict.get("leaks"):
@@ -98,7 +108,8 @@ def deep_models(text: str) -> list[str]:
 
 
 def variants_of(text: str, untrained: bool, deep: list[str]) -> dict[str, Variant]:
-    """'covisit,popular' as hybrids that lack one source each, 'deep' as one without any deep model."""
+    """'covisit,popular' as hybrids that lack one source each, 'deep' as one without any deep model, '+gru4rec' as one
+    with no other deep model."""
     from endcap.errors import InvalidInput
     from endcap.evaluation.replay import HYBRID, Variant
     from endcap.models.network import MODELS
@@ -108,10 +119,14 @@ def variants_of(text: str, untrained: bool, deep: list[str]) -> dict[str, Varian
     if deep:
         known["deep"] = frozenset(deep)
     names = list(known) if text == "all" else [name for name in text.split(",") if name]
+    known |= {f"+{name}": frozenset(deep) - {name} for name in deep}
     for name in names:
         if name not in known:
             raise InvalidInput(f"no source {name!r} to leave out; known: {', '.join(known)}", field="ablate")
-    return {f"{HYBRID}-{name}": Variant(known[name], None if untrained else new_trainer()) for name in names}
+    return {
+        f"{HYBRID}{name if name[0] == '+' else '-' + name}": Variant(known[name], None if untrained else new_trainer())
+        for name in names
+    }
 
 
 def delays_of(text: str) -> list[Delay]:

@@ -129,19 +129,24 @@ def backup(
     directory: Directory = DEFAULT_DIRECTORY,
     as_json: AsJson = False,
 ) -> None:
-    """Copy the log to one file, consistent, also while a server writes. Keys and snapshots are not in it."""
+    """Copy log, experiments and models to one file, also while a server writes. Keys and snapshots are not in it."""
+    from endcap.stores.enclosed import beside
     from endcap.stores.sqlite import SqliteLog
 
     log = SqliteLog(existing(directory) / "endcap.db", read_only=True)
     try:
-        log.backup(path)
+        files = beside(directory)
+        log.backup(path, files)
     finally:
         log.close()
     size = path.stat().st_size
     if as_json:
-        print_json({"path": str(path), "bytes": size})
+        print_json({"path": str(path), "bytes": size, "files": files})
     else:
-        note(f"{path}: {size / 1e6:,.1f} MB; put it back with: endcap restore {path} --dir NEW")
+        note(
+            f"{path}: {size / 1e6:,.1f} MB, the log and {len(files)} files; put it back with: "
+            f"endcap restore {path} --dir NEW"
+        )
 
 
 def restore(
@@ -150,6 +155,7 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Put a backup into an empty data directory and check every record of it."""
+    from endcap.stores.enclosed import let_go, unpack
     from endcap.stores.sqlite import SqliteLog
 
     target = directory / "endcap.db"
@@ -165,10 +171,13 @@ def restore(
                 done, after = done + len(chunk), chunk[-1].offset
                 step("checking", after, total)
         directory.mkdir(parents=True, exist_ok=True)
+        files = unpack(path, directory)
         source.backup(target)
+        if files:
+            let_go(target)
     finally:
         source.close()
     if as_json:
-        print_json({"path": str(target), "events": done, "offset": after})
+        print_json({"path": str(target), "events": done, "offset": after, "files": files})
     else:
-        note(f"{target}: {done:,} events, every checksum right; the next start folds them")
+        note(f"{target}: {done:,} events and {len(files)} files, every checksum right; the next start folds them")

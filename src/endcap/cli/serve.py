@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import webbrowser
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,7 +68,9 @@ def serve(
     from endcap.engine import Engine
     from endcap.server.serving import prepare_keys, run
 
-    settings = with_address(load_config(config, preset=preset)[0], host, port)
+    loaded, sources = load_config(config, preset=preset)
+    settings = with_address(loaded, host, port)
+    sources |= {f"server.{name}": f"--{name}" for name, value in (("host", host), ("port", port)) if value is not None}
     if engine is not None:
         served = engine_named(engine)
         settings = with_address(served.config, host, port)
@@ -76,8 +79,16 @@ def serve(
         with progress_bar() as step:
             served = Engine.open(directory, settings, progress=step)
     show_keys(made)
-    announce(served, settings)
-    run(served, keys, settings)
+    announce(served)
+    with ExitStack() as bar:
+        step = bar.enter_context(progress_bar())
+
+        def listening() -> None:
+            bar.close()
+            url = address(settings)
+            note(f"listening on {url}; the interface describes itself at {url}/docs; stop with Ctrl+C")
+
+        run(served, keys, settings, step, listening, sources=None if engine else sources)
 
 
 def time_ms() -> int:
@@ -87,13 +98,17 @@ def time_ms() -> int:
     return SystemClock().now()
 
 
-def announce(engine: Engine, config: Config) -> None:
-    """Where the server is and what it knows."""
+def announce(engine: Engine) -> None:
+    """What the server knows, and what it does until it listens."""
     state = engine.recovered
     origin = f"snapshot at {state.snapshot_offset:,} and " if state.from_snapshot else ""
     note(f"log offset {engine.offset:,} ({origin}{state.replayed:,} events folded in {state.seconds:.1f} s)")
-    url = f"http://{config.server.host}:{config.server.port}"
-    note(f"listening on {url}; the interface describes itself at {url}/docs; stop with Ctrl+C")
+    note("preparing: after an installation the numeric kernels are compiled, one to two minutes, once")
+
+
+def address(config: Config) -> str:
+    """Where the server is."""
+    return f"http://{config.server.host}:{config.server.port}"
 
 
 def demo(
@@ -110,18 +125,24 @@ def demo(
     from endcap.demo import prepare
     from endcap.server.serving import build, prepare_keys
 
-    with progress_bar() as step:
+    with ExitStack() as bar:
+        step = bar.enter_context(progress_bar())
         engine = prepare(directory, step)
-    settings = with_address(engine.config, "127.0.0.1", port or (free_port() if check else 8080))
-    keys, _ = prepare_keys(directory, engine.runtime.now, settings.server.host, open_=True)
-    server = build(engine, keys, settings)
-    url = f"http://{settings.server.host}:{settings.server.port}"
-    if check:
-        raise typer.Exit(checked(server, url, check_shop))
-    note(f"the shop is at {url}/shop, its interface at {url}/docs; stop with Ctrl+C")
-    if not no_browser:
-        threading.Timer(1.0, webbrowser.open, [f"{url}/shop"]).start()
-    server.run()
+        settings = with_address(engine.config, "127.0.0.1", port or (free_port() if check else 8080))
+        keys, _ = prepare_keys(directory, engine.runtime.now, settings.server.host, open_=True)
+        server = build(engine, keys, settings, progress=step)
+        url = address(settings)
+        if check:
+            raise typer.Exit(checked(server, url, check_shop))
+
+        def listening() -> None:
+            bar.close()
+            note(f"the shop is at {url}/shop, its interface at {url}/docs; stop with Ctrl+C")
+            if not no_browser:
+                threading.Thread(target=webbrowser.open, args=[f"{url}/shop"], daemon=True).start()
+
+        server.listening = listening
+        server.run()
 
 
 def checked(server: Any, url: str, check_shop: Any) -> int:
@@ -129,7 +150,7 @@ def checked(server: Any, url: str, check_shop: Any) -> int:
     thread = threading.Thread(target=server.run, name="endcap-server")
     thread.start()
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600  # the first start compiles
         while not server.started:
             if not thread.is_alive() or time.monotonic() > deadline:
                 note("the server did not start")

@@ -8,9 +8,8 @@ import msgspec
 import typer
 
 from endcap.cli.output import AsJson, ConfigFile, print_json
-from endcap.config import flatten, load_config
-
-HIDDEN = "(set)"  # a secret is not printed
+from endcap.config import load_config
+from endcap.server.settings import in_force
 
 
 def config(
@@ -19,21 +18,16 @@ def config(
     as_json: AsJson = False,
 ) -> None:
     """Show every setting, its value and the source of the value."""
-    effective, sources = load_config(config, preset=preset)
-    values = {
-        name: HIDDEN if value and name.endswith("_secret") else value
-        for name, value in flatten(msgspec.to_builtins(effective)).items()
-    }
+    settings = in_force(*load_config(config, preset=preset))
     if as_json:
-        print_json({name: {"value": value, "source": sources.get(name, "default")} for name, value in values.items()})
+        print_json({one.name: {"value": one.value, "source": one.source} for one in settings})
         return
     from rich.console import Console
     from rich.table import Table
 
     table = Table("setting", "value", "source", box=None, pad_edge=False)
-    for name, value in values.items():
-        changed = name in sources
-        table.add_row(name, shown(value), sources.get(name, "default"), style="bold" if changed else "")
+    for one in settings:
+        table.add_row(one.name, shown(one.value), one.source, style="" if one.source == "default" else "bold")
     Console().print(table)
 
 

@@ -167,14 +167,15 @@ def over_time(verdict: Verdict) -> list[str]:
 
 
 def ablation(verdict: Verdict) -> list[str]:
-    """What each source contributes: the hybrid without it, minus the hybrid."""
-    names = [name for name in verdict["models"] if name.startswith(f"{HYBRID}-")]
+    """What sources contribute: the hybrid without one, or with one deep model alone, minus the hybrid."""
+    names = [name for name in verdict["models"] if name.startswith((f"{HYBRID}-", f"{HYBRID}+"))]
     if not names:
         return []
+    said = {"-": "without", "+": "of deep models only"}
     rows = [
-        (f"without {name.partition('-')[2]}", -verdict["gains"]["hr@20"][name]["mean"])
+        (f"{said[name[len(HYBRID)]]} {name[len(HYBRID) + 1 :]}", -verdict["gains"]["hr@20"][name]["mean"])
         for name in names
-    ]  # fmt: skip
+    ]
     return ["<h2>One source less</h2>", plots.bars(rows, "change of hr@20 when a source is left out")]
 
 

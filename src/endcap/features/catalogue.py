@@ -299,6 +299,18 @@ class Catalogue:
         """The parts of a category's path, general to specific."""
         return self.categories.name(category).split(PATH_SEPARATOR)
 
+    def tagged(self, tag: str, name: str) -> I4:
+        """Items of a leaf category (its path joined by " > "), of a brand, or the one of an id; none when unknown."""
+        if tag == "item":
+            item = self.items.get(name)
+            return np.array([item] if item >= 0 else [], np.int32)
+        if tag == "brand":
+            column, wanted = self.brand, [self.brands.get(name)]
+        else:  # a part may hold " > " itself, so paths are compared as they are shown
+            column, every = self.category, range(len(self.categories))
+            wanted = [one for one in every if " > ".join(self.category_path(one)) == name]
+        return np.flatnonzero(np.isin(column, wanted) & (column >= 0)).astype(np.int32)
+
     def n_items(self) -> int:
         """Dense item ids known so far."""
         return len(self.items)

@@ -34,6 +34,7 @@ from endcap.types import ACTION_CODE, ACTION_GROUP, ACTION_WEIGHT, I1, I2, I4, I
 
 CAPACITY = 64
 PURCHASE = ACTION_CODE["purchase"]
+REFUSALS = (ACTION_CODE["hide"], ACTION_CODE["dislike"])
 ONCE_PER_S = 3_600  # popularity counts a shopper once per item and action group in this time
 FULL_POOL, FULL_TRAIL = 1, 2  # what ran out
 
@@ -294,6 +295,26 @@ class Histories:
             wipe(int(blocks.start[user]), int(blocks.length[user]), self.item, self.at_s, self.action)
             give(blocks.start, blocks.length, blocks.cap, user, blocks.free, blocks.n_free)
             self.count[user] = 0
+
+    def drop(self, user: int, items: I4) -> int:
+        """Forget what ``user`` (-1 = nobody) did with ``items``, in unused memory too; gives how many entries went.
+
+        What was hidden or disliked stays so: whoever wants less of a brand does not want its items back.
+        """
+        if not 0 <= user < self.count.shape[0]:
+            return 0
+        base, n = int(self.blocks.start[user]), int(self.blocks.length[user])
+        if n == 0:
+            return 0
+        block = slice(base, base + n)
+        kept = np.isin(self.action[block], REFUSALS) | ~np.isin(self.item[block], items)
+        left = int(kept.sum())
+        for column in (self.item, self.at_s, self.action):
+            column[base : base + left] = column[block][kept]
+        wipe(base + left, n - left, self.item, self.at_s, self.action)
+        self.blocks.length[user] = left
+        self.count[user] -= n - left
+        return n - left
 
     def _enlarge_pool(self) -> None:
         n = self.item.shape[0] + CAPACITY

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from endcap.artifacts import Artifact, read_artifact, replace_file
 from endcap.engine import Engine
@@ -130,19 +130,20 @@ class ModelStore:
 
     def models(self, columns: tuple[str, ...]) -> list[Model]:
         """Everything stored, oldest first, each with what is wrong with it if anything is."""
-        pointer, found = self.pointer(), []
-        for number in self.numbers():
-            meta: dict[str, Any] = {}
-            kind, error = "unknown", None
-            try:
-                artifact = read_artifact(self.path(number))
-                kind, meta = kind_of(artifact) or "unknown", artifact.meta
-                self.load(number, columns)
-            except ArtifactError as wrong:
-                error = wrong.message
-            serving = any(served[-1:] == [number] for served in pointer.values())
-            found.append(Model(number=number, kind=kind, serving=serving, meta=meta, error=error))
-        return found
+        served = {history[-1] for history in self.pointer().values() if history}
+        return [structs.replace(self.model(n, columns), serving=n in served) for n in self.numbers()]
+
+    def model(self, number: int, columns: tuple[str, ...]) -> Model:
+        """One of them, whether or not it serves."""
+        meta: dict[str, Any] = {}
+        kind, error = "unknown", None
+        try:
+            artifact = read_artifact(self.path(number))
+            kind, meta = kind_of(artifact) or "unknown", artifact.meta
+            self.load(number, columns)
+        except ArtifactError as wrong:
+            error = wrong.message
+        return Model(number=number, kind=kind, serving=False, meta=meta, error=error)
 
     def numbers(self) -> list[int]:
         """Numbers of what is stored, ascending."""

@@ -121,6 +121,8 @@ def train_and_judge(
         worth = {kind: worth_of(kind, judged, done, config.learning) for kind in judged}
     vectors: dict[str, int | str] = {}
     for kind, model in done.vectors.items():
+        if kind in worth and not isinstance(model, str):
+            model.meta["gate"] = structs.asdict(worth[kind])
         vectors[kind] = model if isinstance(model, str) else store.save(model.save)
         if not isinstance(model, str) and (kind not in worth or worth[kind].passed or force):
             store.promote(int(vectors[kind]), done.columns)
@@ -167,7 +169,7 @@ class Contest:
         before = serving_ranker(self.store, columns)
         new, old = (Blind(one, columns, self.hidden) for one in (ranker, before))
         verdict = judge(new, old, self.done.unseen, rewards_of(self.config.learning))
-        gate = {"new": verdict.new, "old": verdict.old, "queries": verdict.queries}
+        gate = structs.asdict(verdict)
         meta = {**self.done.meta, **facts, "gate": gate, "seconds": round(perf_counter() - self.began, 1)}
         number = self.store.save(lambda path: write(path, meta))
         promoted = verdict.passed or self.force

@@ -173,16 +173,18 @@ class ItemVectors:
     """Vectors of items by dense id. ``unit`` and ``row_of`` are public: kernels take them by name."""
 
     __slots__ = ("_codes", "_dead", "_heap", "_ids", "_scores", "_tally", "item_of", "longest", "n", "row_of", "scale",
-                 "unit")  # fmt: skip
+                 "unit", "version")  # fmt: skip
 
     def __init__(self, dim: int = 0) -> None:
         self._tally: I4 = np.zeros(N_SIZES, np.int32)
         self._heap: I8 = np.zeros(LIMIT, np.int64)
+        self.version = 0  # goes up when an answer may have changed
         self.clear(dim)
 
     def clear(self, dim: int) -> None:
         """No vectors, and from now on ones of ``dim`` numbers. The object stays the same, for others hold it."""
         self.n = 0
+        self.version += 1
         self.unit: F4 = np.zeros((0, dim), np.float32)
         self.scale: F4 = np.zeros(0, np.float32)
         self.item_of: I4 = np.zeros(0, np.int32)
@@ -200,6 +202,7 @@ class ItemVectors:
         """
         if items.shape[0] == 0:
             return
+        self.version += 1
         self.row_of = grown(self.row_of, int(items.max()) + 1, -1)
         rows = self.row_of[items]
         coded = (rows >= 0) & (rows < self.coded)
@@ -294,3 +297,4 @@ class ItemVectors:
         """Take over everything another one holds; the object stays the same, for others hold it."""
         for name in ("n", "unit", "scale", "item_of", "row_of", "_codes", "_dead", "longest"):
             setattr(self, name, getattr(other, name))
+        self.version += 1

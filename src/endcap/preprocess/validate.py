@@ -90,10 +90,13 @@ def content_id(event: Interaction) -> str:
 
     The parts are JSON-encoded as a list, not joined, so that no two different lists give the same bytes.
     """
-    parts = (
+    parts: tuple[object, ...] = (
         event.user_id, event.anon_id, event.type, event.item_id, event.ts, event.order_id, event.variant_id,
         event.position,
     )  # fmt: skip
+    if event.item_id is None and (event.query is not None or event.category is not None):
+        # what a search or a category page is about, as the item is of all other events
+        parts = (*parts, event.query, event.category)
     return blake2b(_encode(parts), digest_size=16).hexdigest()
 
 

@@ -185,7 +185,12 @@ class App:
             return ()
         origin = headers.get(b"origin")
         if origin in self._origins:
-            return ((b"access-control-allow-origin", origin), (b"vary", b"origin"))
+            # a page's client must see when to come back
+            return (
+                (b"access-control-allow-origin", origin),
+                (b"access-control-expose-headers", b"retry-after"),
+                (b"vary", b"origin"),
+            )
         return ((b"vary", b"origin"),)
 
     async def preflight(self, methods: Sequence[str], scope: Scope, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Any
 
@@ -16,7 +17,9 @@ from endcap.types import Ack, Item, Refusal
 
 MAX_ITEM_BYTES = 65_536
 MAX_PRICE = 1e12
-LIST_NAMES = frozenset({"after", "n"})
+LIST_NAMES = frozenset({"after", "n", "q"})
+READ_AT_ONCE = 200  # records that a search reads before others have their turn: about 2 ms
+READ_AT_MOST = 50_000  # records of one search; the next page goes on from there
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -122,11 +125,41 @@ def _split(body: bytes) -> list[Any]:
 
 
 async def page(service: Service, call: Call) -> Reply:
-    """The catalogue in a stable order, a page at a time."""
+    """The catalogue in a stable order, a page at a time; with ``q`` the records that match it."""
     parameters = call.parameters(LIST_NAMES)
-    n = parameters.number("n", 100, 1, 1_000)
-    items = service.engine.items(parameters.text("after"), n)
+    n, after, words = parameters.number("n", 100, 1, 1_000), parameters.text("after"), parameters.text("q")
+    if words is not None:
+        return Reply(encode(await matching(service, words, after, n)))
+    items = service.engine.items(after, n)
     return Reply(encode(ItemPage(items=items, next=items[-1].item_id if len(items) == n else None)))
+
+
+async def matching(service: Service, words: str, after: str | None, n: int) -> ItemPage:
+    """Records whose id begins with the words, or in whose title or brand every word occurs; in catalogue order.
+
+    Reads the catalogue from ``after`` on, ``READ_AT_MOST`` records at most: a page may be short, even empty, and
+    ``next`` goes on all the same. For a ranked search by relevance this is not meant.
+    """
+    wanted, found, read = words.casefold().split(), list[Item](), 0
+    begins = words.casefold()
+    while read < READ_AT_MOST:
+        records = service.engine.items(after, READ_AT_ONCE)
+        for record in records:
+            read, after = read + 1, record.item_id
+            if record.item_id.casefold().startswith(begins) or has_words(record, wanted):
+                found.append(record)
+                if len(found) == n:
+                    return ItemPage(items=found, next=after)
+        if len(records) < READ_AT_ONCE:
+            return ItemPage(items=found)
+        await asyncio.sleep(0)
+    return ItemPage(items=found, next=after)
+
+
+def has_words(item: Item, wanted: list[str]) -> bool:
+    """Whether every word occurs in the title or the brand."""
+    text = f"{item.title or ''} {item.brand or ''}".casefold()
+    return bool(wanted) and all(word in text for word in wanted)
 
 
 def check_item(item: Item) -> None:

@@ -25,6 +25,7 @@ from endcap.models.linear import LinearRanker, Term
 from endcap.policy import check_placement
 from endcap.server.meters import WINDOW_S
 from endcap.server.service import MAX_SLATE, Service
+from endcap.server.trend import Points, Trend, point_of, units_of
 from endcap.server.wire import Call, Reply, decode_as, encode
 from endcap.slate.filter import compile_filter
 from endcap.state import State
@@ -32,6 +33,7 @@ from endcap.stores.experiments import ExperimentStore
 
 PERIOD_S = 1.0
 CHECK_S = 5.0
+NOTE_S = 60.0
 MAX_CANDIDATES = 1_000
 MAX_REASON = 500
 
@@ -164,6 +166,12 @@ async def show(service: Service, call: Call) -> Reply:
     return Reply(encode(view))
 
 
+async def history(service: Service, call: Call) -> Reply:
+    """How one experiment's differences came to be."""
+    name = service.engine.experiments.get(call.id).name
+    return Reply(encode(Points(points=await asyncio.to_thread(Trend(directory_of(service)).read, name))))
+
+
 async def start(service: Service, call: Call) -> Reply:
     """Check the experiment and start it, here at once."""
     experiment = decode_as(_decode_experiment, call.body)
@@ -217,19 +225,23 @@ class ExperimentWatch:
         self._service = service
         self._directory = directory
         self._store = ExperimentStore(directory, Experiment)
+        self._trend = Trend(directory)
         self._say = say
         self._seen: object = None  # the file as it was at the last look
 
     async def run(self) -> None:
         """Look again and again until cancelled."""
         clock = asyncio.get_running_loop().time
-        checked = turned = clock()
+        checked = turned = noted = clock()
         while True:
             await asyncio.sleep(PERIOD_S)
             await self.look()
             if clock() >= checked + CHECK_S:
                 checked = clock()
                 await self.check()
+            if clock() >= noted + NOTE_S:
+                noted = clock()
+                await self.note()
             if clock() >= turned + WINDOW_S:
                 turned = clock()
                 self._service.meters.turn()
@@ -264,3 +276,17 @@ class ExperimentWatch:
                 continue
             self._say("experiment_stopped", f"{experiment.name}: {reason}")
             await self.look()
+
+    async def note(self) -> None:
+        """Keep a point of each running experiment's results, where one is due."""
+        state, now = self._service.engine.state, self._service.engine.runtime.now()
+        for experiment in self._service.engine.experiments.all():
+            units = units_of(experiment, state)
+            if not experiment.running or not self._trend.is_due(experiment.name, units, now):
+                continue
+            found = results(experiment, state)
+            point = point_of(found.variants if isinstance(found, Results) else found, units, now)
+            try:
+                await asyncio.to_thread(self._trend.note, experiment.name, point)
+            except OSError as wrong:
+                self._say("experiment_not_noted", f"{experiment.name}: {wrong}; its results are not affected")

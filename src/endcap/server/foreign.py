@@ -71,7 +71,7 @@ async def take(service: Service, key: Key | None, adapter: Adapter, records: Seq
     users: dict[str, User] = {}
     for index, record in enumerate(records):
         for outcome in adapter.read(record, index, now):
-            checked = outcome if isinstance(outcome, Refusal) else accepted(service, key, outcome, index, users)
+            checked = outcome if isinstance(outcome, Refusal) else accepted(service, key, outcome, index, users, now)
             if isinstance(checked, Refusal):
                 refused.append(RefusedRecord(checked, as_sent(record), now, adapter.name))
             else:
@@ -88,9 +88,10 @@ async def take(service: Service, key: Key | None, adapter: Adapter, records: Seq
         return Reply(json.dumps(msgspec.to_builtins(answer)).encode())
 
 
-def accepted(service: Service, key: Key | None, event: Event, index: int, users: dict[str, User]) -> Event | Refusal:
+def accepted(
+    service: Service, key: Key | None, event: Event, index: int, users: dict[str, User], now: int
+) -> Event | Refusal:
     """The event as it will be stored, or why it will not be. ``users``: as this request has changed them so far."""
-    now = service.engine.runtime.now()
     browser = key if key is not None and key.kind == "browser" else None
     if isinstance(event, Interaction):
         if browser is not None:
@@ -240,8 +241,9 @@ def adapter_of(service: Service, kind: type[Mapped], key: Key | None = None) -> 
 async def cloudevents(service: Service, call: Call) -> Reply:
     """CloudEvents: structured, a batch, or binary with the envelope in ``ce-`` headers."""
     adapter = adapter_of(service, CloudEvents, call.key)
-    body = await readable(service, adapter, call.body)
-    if b"ce-specversion" in call.headers:
+    binary = b"ce-specversion" in call.headers
+    body = None if binary and not call.body else await readable(service, adapter, call.body)  # data is optional
+    if binary:
         said = {name[3:]: value for name, value in call.headers.items() if name.startswith(b"ce-")}
         envelope = {name.decode("latin-1"): unquote(value.decode("latin-1")) for name, value in said.items()}
         return await take(service, call.key, adapter, [{**envelope, "data": body}])
@@ -278,6 +280,8 @@ _decode_key = msgspec.json.Decoder(WriteKey).decode
 def write_key(headers: dict[bytes, bytes], _query: bytes, body: bytes) -> bytes:
     """The key in the body, for senders that cannot set a header."""
     if headers.get(b"authorization", b"").lower().startswith((b"basic", b"bearer")):
+        return b""
+    if b"writeKey" not in body and b"trackingId" not in body:
         return b""
     try:
         said = _decode_key(body)

@@ -87,6 +87,8 @@ class Metrics(Collector):
         self._requests: dict[tuple[str, int], int] = {}
         self._events = {"accepted": 0, "duplicate": 0, "refused": 0}
         self._refused: dict[str, int] = {}
+        self._explored: dict[str, int] = {}
+        self.models: Mapping[str, int] = {}  # number in use by kind, where a server follows trained models
         self.shed = 0
         self.impressions_dropped = 0
         self.recommend = Latency()
@@ -97,8 +99,11 @@ class Metrics(Collector):
 
     def slate(self, slate: Slate) -> None:
         """Count one answer."""
-        name = (slate.rung, slate.placement if slate.placement in self._placements else "other")
+        placement = slate.placement if slate.placement in self._placements else "other"
+        name = (slate.rung, placement)
         self._slates[name] = self._slates.get(name, 0) + 1
+        if any(placed.rank is not None for placed in slate.items):
+            self._explored[placement] = self._explored.get(placement, 0) + 1
 
     def ack(self, ack: Ack) -> None:
         """Count one write."""
@@ -147,6 +152,16 @@ class Metrics(Collector):
         for rule, count in sorted(self._cleaned().items()):
             cleaned.add_metric([rule], count)
         yield cleaned
+        explored = CounterMetricFamily(
+            "endcap_explored_slates", "Slates in which exploration moved or brought in an item", labels=["placement"]
+        )
+        for placement in sorted(self._placements | self._explored.keys()):
+            explored.add_metric([placement], self._explored.get(placement, 0))
+        yield explored
+        models = GaugeMetricFamily("endcap_model", "Number of the trained model that serves, 0 = none", labels=["kind"])
+        for kind, number in self.models.items():
+            models.add_metric([kind], number)
+        yield models
         yield CounterMetricFamily("endcap_shed", "Requests shed because too many were under way", self.shed)
         yield CounterMetricFamily(
             "endcap_impressions_dropped",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import msgspec
+from msgspec import inspect
 
 from endcap.server.policy import POLICY, PUBLIC
 from endcap.server.routes import Parameter, Route
@@ -36,6 +37,9 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     for component in components.values():  # the tag is written by us and need not be sent
         if "kind" in component.get("required", ()):
             component["required"].remove("kind")
+    for record in told_whole(routes):
+        if record.__name__ in components:
+            components[record.__name__]["required"] = list(components[record.__name__]["properties"])
     found = iter(schemas[1:])
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -68,6 +72,36 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
             },
         },
     }
+
+
+def told_whole(routes: Sequence[Route]) -> set[type[msgspec.Struct]]:
+    """Records that only answers hold and that leave no field out: each of their fields is always there."""
+    answers = records([ErrorBody, *(route.answer for route in routes if route.answer is not None)])
+    asked = records(body for route in routes for body in route.body)
+    return {record for record in answers - asked if not record.__struct_config__.omit_defaults}
+
+
+def records(types: Iterable[Any]) -> set[type[msgspec.Struct]]:
+    """Every record that values of these types are or hold."""
+    found: set[type[msgspec.Struct]] = set()
+    seen: set[int] = set()
+
+    def parts(node: Any) -> Iterator[Any]:
+        if isinstance(node, tuple):
+            yield from node
+        elif isinstance(node, inspect.Type | inspect.Field):
+            yield from (getattr(node, name) for name in node.__struct_fields__)
+
+    waiting: list[Any] = list(inspect.multi_type_info(types))
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, inspect.StructType):
+            found.add(node.cls)
+        waiting.extend(parts(node))
+    return found
 
 
 def _operation(route: Route, bodies: list[dict[str, Any]], answer: dict[str, Any] | None, error: Any) -> dict[str, Any]:

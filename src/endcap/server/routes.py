@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from endcap.evaluation.saved import SavedReport
 from endcap.events.adapters.ga4 import GoogleAnalytics
 from endcap.events.adapters.personalize import Personalize
 from endcap.events.adapters.recombee import Recombee
@@ -25,15 +26,21 @@ from endcap.server import (
     feeds,
     foreign,
     intake,
+    models,
     operations,
     people,
+    quality,
+    reports,
     slates,
+    system,
     tail,
     tracker,
     vectors,
     webhooks,
 )
 from endcap.server.service import Service
+from endcap.server.training import TrainingState
+from endcap.server.trend import Points
 from endcap.server.wire import Call, Reply, key_in
 from endcap.story import PlacementFeedback, Story
 from endcap.types import Ack, Erasure, Interaction, InterestView, Item, Query, Slate, User
@@ -89,6 +96,11 @@ def _number(low: int, high: int) -> dict[str, Any]:
 
 
 SHOWN = Parameter("shown", FLAG, "0: the slate is not logged as shown, for answers that no shopper sees in this order.")
+LANG = Parameter(
+    "lang", {"type": "string", "maxLength": 256},
+    "Adds each reason as a sentence: a language tag or what a browser sends as Accept-Language. English and Simplified "
+    "Chinese; others give English.",
+)  # fmt: skip
 SLATE_PARAMETERS = (
     Parameter("user_id", TEXT, "Logged-in shopper."),
     Parameter("anon_id", TEXT, "Anonymous visitor."),
@@ -105,6 +117,7 @@ SLATE_PARAMETERS = (
     Parameter("personalization", FLAG, "0 answers without any profile."),
     Parameter("explain", FLAG, "1 adds the whole score trace."),
     SHOWN,
+    LANG,
 )
 BY = Parameter(
     "by", {"type": "string", "enum": list(slates.WAYS)},
@@ -138,7 +151,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "POST", "/v1/recommend", slates.recommend, "slates", "Ask for a slate",
-        Slate, (Query,), parameters=(SHOWN,), errors=(400, 413, 415, 503),
+        Slate, (Query,), parameters=(SHOWN, LANG), errors=(400, 413, 415, 503),
     ),
     Route(
         "GET", "/v1/recommend", slates.recommend_by_address, "slates", "Ask for a slate by address",
@@ -175,12 +188,31 @@ ROUTES: tuple[Route, ...] = (
         parameters=(
             Parameter("after", TEXT, "The `next` of the page before."),
             Parameter("n", _number(1, 1000), "Items of the page; 100 by default."),
+            Parameter(
+                "q", TEXT, "Only ids that begin so, and titles or brands that hold each word. A page may then be "
+                "short; only one without `next` is the last."
+            ),
         ),
         errors=(400, 404),
     ),
     Route(
         "POST", "/v1/items", catalogue.bulk, "catalogue", "Create or replace many items",
         Ack, (list[Item], catalogue.ItemsBody), ITEMS_BULK, errors=(400, 413, 415, 429),
+    ),
+    Route(
+        "GET", "/v1/items/{id}/facts", quality.facts, "catalogue", "What the engine knows of an item beside its record",
+        quality.ItemFacts, errors=(400, 404),
+    ),
+    Route(
+        "GET", "/v1/quality", quality.report, "operations", "What is wrong with the catalogue and the events",
+        quality.QualityReport, errors=(),
+    ),
+    Route(
+        "GET", "/v1/reports", reports.listing, "operations", "Evaluation reports in the data directory",
+        reports.ReportList, errors=(),
+    ),
+    Route(
+        "GET", "/v1/reports/{id}", reports.show, "operations", "One evaluation report", SavedReport, errors=(400, 404),
     ),
     Route("GET", "/v1/items/{id}", catalogue.get, "catalogue", "Read an item", Item, errors=(400, 404)),
     Route(
@@ -227,11 +259,28 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET", "/v1/users/{id}/export", people.export, "people", "A copy of all that is held of a user",
-        people.UserExport, errors=(400, 404),
+        people.UserExport, parameters=(ANON,), errors=(400, 404),
     ),
     Route(
         "GET", "/v1/users/{id}/interest", people.interest, "people", "What the engine believes a shopper wants",
         InterestView, parameters=(ANON,), errors=(400, 404),
+    ),
+    Route(
+        "DELETE", "/v1/users/{id}/interest", people.delete_tag, "people",
+        "Delete a tag of interest: what was done with such items no longer counts for this shopper",
+        InterestView, errors=(400, 404, 429), parameters=(
+            ANON,
+            Parameter("tag", {"type": "string", "enum": list(people.TAGS)}, "What kind of tag; required."),
+            Parameter("name", {"type": "string", "minLength": 1}, "Its name as the interest shows it; required."),
+        ),
+    ),
+    Route(
+        "GET", "/v1/users/{id}/events", people.timeline, "people", "Events of a person, newest first",
+        people.Timeline, parameters=(
+            ANON,
+            Parameter("n", _number(1, 500), "Events of the page; 50 by default."),
+            Parameter("before", _number(0, 2**53), "The `next` of the page before."),
+        ),
     ),
     Route(
         "GET", "/v1/users/{id}/similar", people.similar, "people", "Users with similar histories",
@@ -254,6 +303,10 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "GET", "/v1/experiments/{id}", experiments.show, "experiments", "Results of an experiment, so far",
         experiments.ExperimentView, errors=(400, 404),
+    ),
+    Route(
+        "GET", "/v1/experiments/{id}/history", experiments.history, "experiments",
+        "How the differences came to be, over time", Points, errors=(400, 404),
     ),
     Route(
         "POST", "/v1/experiments/{id}/stop", experiments.stop, "experiments", "End an experiment",
@@ -279,6 +332,32 @@ ROUTES: tuple[Route, ...] = (
             Parameter("n", _number(1, 1000), "Records wanted; 100 by default."),
             Parameter("before", _number(0, 2**53), "Continue a listing below this record id."),
         ),
+    ),
+    Route(
+        "GET", "/v1/models", models.listing, "models", "Trained models, what serves of them", models.ModelList,
+        errors=(404,),
+    ),
+    Route(
+        "POST", "/v1/models/promote", models.promote, "models", "Let a stored model serve", models.ModelList,
+        (models.Promote,), errors=(400, 404, 413, 415),
+    ),
+    Route(
+        "POST", "/v1/models/rollback", models.rollback, "models", "Return to what served before", models.ModelList,
+        (models.Rollback,), errors=(400, 404, 413, 415),
+    ),
+    Route(
+        "GET", "/v1/models/training", models.training, "models", "How the training goes", TrainingState, errors=(404,),
+    ),
+    Route(
+        "POST", "/v1/models/training", models.train, "models", "Start a training in the background", TrainingState,
+        (models.Train,), errors=(400, 404, 413, 415, 503),
+    ),
+    Route("GET", "/v1/system", system.show, "system", "Log, snapshots, memory, jobs", system.System),
+    Route("GET", "/v1/system/settings", system.settings, "system", "Settings with their sources", system.Settings),
+    Route("GET", "/v1/system/checks", system.checks, "system", "Check machine and data", system.CheckList),
+    Route(
+        "POST", "/v1/system/snapshot", system.snapshot, "system", "Save the state now", system.SnapshotList,
+        (system.Now,), errors=(400, 404, 413, 415),
     ),
     *(
         Route(

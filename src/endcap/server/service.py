@@ -7,17 +7,18 @@ that a handler awaits means that the very next answer knows the event.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from endcap.config import Config
 from endcap.engine import Engine
-from endcap.errors import Behind, InvalidInput, Overloaded, StoreError
+from endcap.errors import Behind, InvalidInput, NotFound, Overloaded, StoreError
 from endcap.feedback.impressions import impression_of
 from endcap.protocols import Refused
 from endcap.search import PLACEMENT as SEARCH
+from endcap.server.gauges import disk_gauges, state_gauges
 from endcap.server.meters import Meters
 from endcap.server.metrics import Metrics
 from endcap.server.wire import Throttled
@@ -25,6 +26,8 @@ from endcap.types import Ack, Event, Query, Slate
 
 if TYPE_CHECKING:
     from endcap.server.feeds import Feeds
+    from endcap.server.models import ModelWatch
+    from endcap.server.training import Training
 
 MAX_ID_BYTES = 256
 MAX_SLATE = 200
@@ -46,22 +49,32 @@ class Service:
         self.tails = 0  # live views under way
         self._shown: list[Event] = []  # impressions on their way to the log
         self.patching = asyncio.Lock()
+        self.surveying = asyncio.Lock()  # of the catalogue, for its quality: one at a time
         self.openapi = b""
         self.adapters: dict[tuple[type, bool], Any] = {}  # of other platforms, made when first asked for
         self.feeds: Feeds | None = None  # set where a server reads feeds
+        self.models: ModelWatch | None = None  # set where a server has a data directory
+        self.training: Training | None = None
+        self.started_at = engine.runtime.now()
+        self.sources: Mapping[str, str] | None = None  # of the settings; None: the engine was built in Python
         self.meters = Meters()
         self.metrics = Metrics(config.placements, self.gauges, lambda: engine.state.cleaner.counts())
 
     def gauges(self) -> dict[str, float]:
         """Figures that are read, not counted."""
         return {
-            "log_offset": float(self.engine.offset),
             "pending_events": float(self.pending_events),
-            "users": float(len(self.engine.state.users)),
-            "items": float(len(self.engine.state.items)),
             "draining": float(self.draining),
-            **{f"feedback_{name}": float(n) for name, n in self.engine.state.slates.tally().items()},
+            **state_gauges(self.engine),
+            **disk_gauges(self.engine),
         }
+
+    def title_of(self, item_id: str) -> str | None:
+        """What people call an item; None where the catalogue does not say."""
+        try:
+            return self.engine.item(item_id).title
+        except NotFound:
+            return None
 
     async def write(self, events: Sequence[Event], refused: Sequence[Refused] = ()) -> Ack:
         """Make events durable and fold them. Raises ``Throttled`` when too many wait already."""

@@ -13,7 +13,7 @@ import ipaddress
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +78,13 @@ class Lifespan:
     def __init__(self, app: App, engine: Engine, connections: Callable[[], Any], progress: Progress) -> None:
         self.app = app
         self.models = ModelWatch(engine, engine.directory, app.log.said) if engine.directory else None
+        if self.models is not None:
+            app.service.metrics.models = self.models.numbers
         self.experiments = ExperimentWatch(app.service, engine.directory, app.log.said) if engine.directory else None
         self.training = Training(engine, engine.directory, app.log.said) if engine.directory else None
         self.feeds = Feeds(app.service, engine.directory, app.log.said)
         app.service.feeds = self.feeds
+        app.service.models, app.service.training = self.models, self.training
         self.engine = engine
         self.progress = progress
         self._connections = connections
@@ -133,6 +136,13 @@ class Server(uvicorn.Server):
     """uvicorn's server; a stop by signal is a normal end (exit status 0), not a death by that signal."""
 
     service: Service
+    listening: Callable[[], None] = staticmethod(lambda: None)  # called once, when the first request can be answered
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Compile, then listen, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            self.listening()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until told to stop. ``ConfigError`` when the address cannot be bound."""
@@ -175,13 +185,16 @@ def build(
     *,
     log: RequestLog | None = None,
     progress: Progress = silent,
+    sources: Mapping[str, str] | None = None,
 ) -> Server:
     """A server ready to ``run()`` or ``await serve()``; it closes the engine when it stops.
 
-    ``progress`` hears of the warm-up, which takes half a minute where no kernel is compiled yet.
+    ``progress`` hears of the warm-up, which takes half a minute where no kernel is compiled yet. ``sources``: where the
+    settings come from, as ``load_config`` tells it, for people to see.
     """
     config = config or engine.config
     service = Service(engine, config)
+    service.sources = sources
     log = log or RequestLog(os.environ.get("ENDCAP_LOG", "info"))
     bench = os.environ.get("ENDCAP_BENCH") == "1"
     app = App(service, keys, log, BENCH_ROUTES, BENCH_POLICY) if bench else App(service, keys, log)
@@ -208,10 +221,15 @@ def build(
     return server
 
 
-def run(engine: Engine, keys: KeyRing | None, config: Config | None = None, progress: Progress = silent) -> None:
-    """Serve until SIGTERM or Ctrl+C, then drain, save and close the engine."""
+def run(
+    engine: Engine, keys: KeyRing | None, config: Config | None = None, progress: Progress = silent,
+    listening: Callable[[], None] | None = None, sources: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
+    """Serve until SIGTERM or Ctrl+C, then drain, save and close the engine; ``listening`` is called when it answers."""
     try:
-        build(engine, keys, config, progress=progress).run()
+        server = build(engine, keys, config, progress=progress, sources=sources)
+        server.listening = listening or server.listening
+        server.run()
     except ConfigError:
         engine.close()
         raise

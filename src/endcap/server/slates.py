@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from endcap.diagnosis import Finding
 from endcap.errors import InvalidInput, NotFound
@@ -16,17 +17,20 @@ from endcap.search import PLACEMENT, TEXT, checked
 from endcap.server.policy import refuse_browser_query
 from endcap.server.service import MAX_SLATE, Service
 from endcap.server.wire import Call, Parameters, Reply, decode_as, encode
-from endcap.types import Context, Query, Slate
+from endcap.slate.sentences import language_of, text
+from endcap.types import Context, Placed, Query, Slate
 
 _decode_query = msgspec.json.Decoder(Query).decode
 
 CONTEXT_NAMES = frozenset({"device", "region", "utc_offset_min", "locale", "page"})
 WHO_NAMES = frozenset({"user_id", "anon_id", "session_id"})
-SLATE_NAMES = WHO_NAMES | CONTEXT_NAMES | {"n", "ts", "at_least", "exclude", "explain", "personalization", "shown"}
+SLATE_NAMES = (
+    WHO_NAMES | CONTEXT_NAMES | {"n", "ts", "at_least", "exclude", "explain", "personalization", "shown", "lang"}
+)
 SEARCH_NAMES = (SLATE_NAMES - {"shown", "explain"}) | {"q"}
 RECOMMEND_NAMES = SLATE_NAMES | {"placement", "item"}
 WAYS = ("text", "image", "audio", "behaviour", "all")  # of being alike
-POST_NAMES = frozenset({"shown"})
+POST_NAMES = frozenset({"shown", "lang"})
 NOT_SHOWN = b"shown=0"  # the one query string that is common: known without parsing
 
 
@@ -35,8 +39,11 @@ async def recommend(service: Service, call: Call) -> Reply:
     began = perf_counter()
     query = decode_as(_decode_query, call.body)
     address = call.query_string
-    shown = not address or (address != NOT_SHOWN and is_shown(call.parameters(POST_NAMES)))
+    parameters = call.parameters(POST_NAMES) if address and address != NOT_SHOWN else None
+    shown = not address or (parameters is not None and is_shown(parameters))
     slate = await answer(service, call, query, shown)
+    if parameters is not None:
+        slate = in_words(service, slate, parameters.text("lang"))
     body = encode(slate)
     service.metrics.recommend.add(perf_counter() - began)
     return Reply(body)
@@ -83,8 +90,10 @@ async def search(service: Service, call: Call) -> Reply:
     await admitted(service, call, query)
     engine = service.engine
     if engine.recommender.sources.terms.is_behind or engine.state.vectors.held(TEXT):
-        return Reply(encode(await asyncio.to_thread(engine.search, text, query)))
-    return Reply(encode(engine.search(text, query)))
+        slate = await asyncio.to_thread(engine.search, text, query)
+    else:
+        slate = engine.search(text, query)
+    return Reply(encode(in_words(service, slate, parameters.text("lang"))))
 
 
 async def _beside(service: Service, call: Call, placement: str, parameters: Parameters) -> Reply:
@@ -96,7 +105,8 @@ async def _beside(service: Service, call: Call, placement: str, parameters: Para
 async def _named(service: Service, call: Call, parameters: Parameters, placement: str, items: list[str]) -> Reply:
     began = perf_counter()
     query = _query_of(parameters, placement, items)
-    body = encode(await answer(service, call, query, is_shown(parameters)))
+    slate = await answer(service, call, query, is_shown(parameters))
+    body = encode(in_words(service, slate, parameters.text("lang")))
     service.metrics.recommend.add(perf_counter() - began)
     return Reply(body)
 
@@ -161,6 +171,19 @@ async def made(service: Service, call: Call, query: Query, shown: bool) -> Slate
     if is_prefetch(call.headers):
         return service.engine.recommend(query, "prefetch")
     return await service.serve(query)
+
+
+def in_words(service: Service, slate: Slate, language: str | None) -> Slate:
+    """The slate with a sentence for every reason, where a language is asked for. Reasons are shared: it has copies."""
+    if language is None:
+        return slate
+    spoken = language_of(language)
+
+    def told(placed: Placed) -> Placed:
+        reasons = [replace(reason, text=text(reason, service.title_of, spoken)) for reason in placed.reasons]
+        return replace(placed, reasons=reasons)
+
+    return replace(slate, items=[told(placed) for placed in slate.items])
 
 
 def is_shown(parameters: Parameters) -> bool:

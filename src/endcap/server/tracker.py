@@ -18,6 +18,7 @@ from endcap.server.intake import take
 from endcap.server.service import Service, check_id
 from endcap.server.slates import answer
 from endcap.server.wire import Call, Reply, decode_as, encode, too_large
+from endcap.slate.sentences import language_of, text
 from endcap.types import Ack, Context, Interaction, Item, Query, Refusal, Slate
 
 MAX_BEACON = 65_536  # bytes: what a browser's beacon may hold
@@ -68,6 +69,7 @@ class Card(Struct, frozen=True, kw_only=True, omit_defaults=True):
     currency: str | None = None
     availability: str = "in_stock"
     reason: str | None = None  # code of the first reason
+    why: str | None = None  # the same as a sentence, in the first language of the browser that there is
 
 
 class Shelf(Struct, frozen=True, kw_only=True):
@@ -123,10 +125,11 @@ async def filled(service: Service, call: Call, told: RawBeacon, wish: ShelfWish,
         context=told.context, personalization=anon_id is not None,
     )  # fmt: skip
     slate = await answer(service, call, query, shown=True)
-    return Shelf(request_id=slate.request_id, placement=slate.placement, items=cards(service, slate))
+    spoken = language_of(call.headers.get(b"accept-language", b"").decode("latin-1"))
+    return Shelf(request_id=slate.request_id, placement=slate.placement, items=cards(service, slate, spoken))
 
 
-def cards(service: Service, slate: Slate) -> list[Card]:
+def cards(service: Service, slate: Slate, language: str) -> list[Card]:
     """A card for each item, in order. An item that was deleted since the slate was made keeps its place, unnamed."""
     found = []
     for placed in slate.items:
@@ -134,11 +137,13 @@ def cards(service: Service, slate: Slate) -> list[Card]:
             item = service.engine.item(placed.item_id)
         except NotFound:
             item = Item(item_id=placed.item_id)
+        reason = placed.reasons[0] if placed.reasons else None
         found.append(
             Card(
                 item_id=item.item_id, title=item.title, url=item.url, image=next(iter(item.image_urls), None),
                 brand=item.brand, price=item.price, list_price=item.list_price, currency=item.currency,
-                availability=item.availability, reason=placed.reasons[0].code if placed.reasons else None,
+                availability=item.availability, reason=reason.code if reason else None,
+                why=text(reason, service.title_of, language) if reason else None,
             )
         )  # fmt: skip
     return found

@@ -81,44 +81,6 @@ TERM_CODE: dict[str, str] = {
 }
 POPULARITY = "pop_"  # columns of decayed counts: all of them say trending
 
-SENTENCES: dict[str, dict[str, str]] = {
-    "en": {
-        "viewed_together": "Often viewed together with {item}",
-        "next_step": "Often the next thing viewed after {item}",
-        "bought_together": "Often bought together with {item}",
-        "session_like_yours": "Shoppers on a visit like yours looked at this",
-        "shoppers_like_you": "Shoppers with a history like yours chose this",
-        "your_history": "You looked at this before",
-        "in_your_cart": "In your cart",
-        "trending": "Trending now",
-        "popular_here": "Popular in {value}",
-        "popular_at_this_hour": "Popular at this hour",
-        "popular_in_category": "Popular in {value}",
-        "favourite_category": "From {value}, where you look often",
-        "favourite_brand": "By {value}, a brand you look at often",
-        "new": "New in the shop",
-        "pinned": "Chosen by the shop",
-        "promoted": "Promoted by the shop",
-        "similar_to": "Similar to {item}",
-        "friends_in_common": "Followed by people you follow",
-        "matches_query": "Matches {value}",
-        "means_alike": "Close to what you asked for",
-    }
-}
-WITHOUT_NAME: dict[str, dict[str, str]] = {
-    "en": {
-        "viewed_together": "Often viewed together with what you looked at",
-        "next_step": "Often viewed next",
-        "bought_together": "Often bought together with what you have",
-        "similar_to": "Similar to what you looked at",
-        "matches_query": "Matches what you asked for",
-        "popular_here": "Popular near you",
-        "popular_in_category": "Popular in its category",
-        "favourite_category": "From a category you look at often",
-        "favourite_brand": "From a brand you look at often",
-    }
-}
-
 
 class Labels(Protocol):
     """Names for categories and brands of items."""
@@ -265,12 +227,3 @@ def unpacked(key: int) -> tuple[int, int, int]:
     """Code, percent and subject (-1 = none) of a key."""
     head, subject = key >> SUBJECT_BITS, key & ((1 << SUBJECT_BITS) - 1)
     return head >> SHARE_BITS, head & ((1 << SHARE_BITS) - 1), subject - 1
-
-
-def text(reason: Reason, title_of: Callable[[str], str], language: str = "en") -> str:
-    """One reason as a sentence. ``title_of`` turns an item id into what people call it; unknown language = English."""
-    language = language if language in SENTENCES else "en"
-    sentence = SENTENCES[language][reason.code]
-    if ("{item}" in sentence and reason.item_id is None) or ("{value}" in sentence and reason.value is None):
-        return WITHOUT_NAME[language][reason.code]
-    return sentence.format(item=title_of(reason.item_id or ""), value=reason.value)

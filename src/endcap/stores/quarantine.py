@@ -71,6 +71,11 @@ def newest(connection: sqlite3.Connection, limit: int, before: int) -> list[Quar
     ]
 
 
+def tally(connection: sqlite3.Connection) -> dict[str, int]:
+    """How many records there are by code, the most frequent first."""
+    return dict(connection.execute("SELECT code, count(*) FROM quarantine GROUP BY code ORDER BY 2 DESC, 1").fetchall())
+
+
 def forget(connection: sqlite3.Connection, ids: Iterable[str]) -> None:
     """Drop records whose raw text names one of these ids: as a JSON string, or, in a foreign format, as any word of it.
 

@@ -32,7 +32,7 @@ import msgspec
 from endcap.errors import CorruptStore, InvalidInput, StoreError
 from endcap.protocols import Refused
 from endcap.runtime import Runtime
-from endcap.stores import quarantine
+from endcap.stores import enclosed, quarantine
 from endcap.stores.connection import connect, explained
 from endcap.stores.lock import WriterLock
 from endcap.stores.quarantine import Quarantined
@@ -276,11 +276,23 @@ class SqliteLog:
         with self._read:
             return quarantine.newest(self._reader, limit, before)
 
+    def quarantined(self) -> dict[str, int]:
+        """Refused records held, by code, the most frequent first."""
+        with self._read:
+            return quarantine.tally(self._reader)
+
     # ------------------------------------------------------------ people's rights, backup
 
     def events_of(self, user_id: str | None, anon_ids: Sequence[str] = ()) -> list[Event]:
         """Every event of a person, in order. An event with both ids belongs to its ``user_id``."""
         return [entry.event for entry in self._stored(f"{theirs(anon_ids)} ORDER BY offset", (user_id, *anon_ids))]
+
+    def newest_of(
+        self, user_id: str | None, anon_ids: Sequence[str] = (), limit: int = 50, before: int = 0
+    ) -> list[Stored]:
+        """Up to ``limit`` events of a person with offset < ``before`` (0 = from the newest), newest first."""
+        where = f"({theirs(anon_ids)}) AND offset < ? ORDER BY offset DESC LIMIT ?"
+        return self._stored(where, (user_id, *anon_ids, before or 2**63 - 1, limit))
 
     def erase_user(self, user_id: str | None, anon_ids: Sequence[str] = (), item_id: str = "") -> int:
         """Delete every event of a person, overwrite the space, empty the write-ahead log. Gives the number deleted.
@@ -334,8 +346,11 @@ class SqliteLog:
             row = self._reader.execute("SELECT value FROM meta WHERE name = 'secret'").fetchone()
         return bytes(row[0])
 
-    def backup(self, path: str | Path) -> None:
-        """Copy a consistent state of the log to a new file while writing goes on."""
+    def backup(self, path: str | Path, beside: Sequence[str] = ()) -> None:
+        """Copy a consistent state of the log to a new file while writing goes on.
+
+        ``beside``: files of the log's directory that the copy shall hold too (stores/enclosed.py).
+        """
         target = Path(path)
         if target.exists():
             raise StoreError(f"{target} exists; a backup never overwrites a file. Name another, or remove it first")
@@ -346,6 +361,7 @@ class SqliteLog:
             with contextlib.closing(copy), contextlib.closing(connect(self.path, read_only=True)) as source:
                 source.backup(copy)
                 copy.execute("PRAGMA journal_mode = DELETE")
+                enclosed.enclose(copy, self.path.parent, beside)
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             part.rename(target)

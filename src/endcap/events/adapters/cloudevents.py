@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from endcap.events.adapters.mapping import Fields, Mapped, Table, fingerprint
+from endcap.events.adapters.mapping import Mapped, fingerprint
+from endcap.events.adapters.tables import Fields, Table
 from endcap.events.records import Problem
 from endcap.events.values import action_of
 from endcap.types import Event, Interaction

@@ -14,10 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from endcap.events.adapters.mapping import (
-    Fields,
     Kinds,
     Mapped,
-    Table,
     context_of,
     each_read,
     fingerprint,
@@ -26,6 +24,7 @@ from endcap.events.adapters.mapping import (
     left_over,
     made,
 )
+from endcap.events.adapters.tables import Fields, Table
 from endcap.events.records import Problem
 from endcap.types import Event
 

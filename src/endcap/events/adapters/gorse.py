@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from endcap.events.adapters.mapping import Fields, Mapped, Table, fingerprint, fitted, known_action, made, trait_values
+from endcap.events.adapters.mapping import Mapped, fingerprint, fitted, known_action, made, trait_values
+from endcap.events.adapters.tables import Fields, Table
 from endcap.events.records import Problem
 from endcap.events.values import epoch_ms, number, texts
 from endcap.types import ActionName, Event, Item, ItemChange, User, UserChange

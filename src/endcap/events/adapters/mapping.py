@@ -1,14 +1,13 @@
 """Foreign records to events, driven by tables that read as data: one small adapter per platform sits on this.
 
 Idea: an adapter is mostly three tables. ``types`` says which of our actions a foreign event is: one for the record as a
-whole and one for each product in it. ``Table`` says where each of our fields is found: a dotted path, or several of
-which the first that holds a value counts, or a path with its own conversion. One source event with N products gives N
-events with the ids ``<source id>:<index>``, so that a repeated delivery changes nothing.
+whole and one for each product in it. ``Table`` (``tables.py``) says where each of our fields is found. One source
+event with N products gives N events with the ids ``<source id>:<index>``, so that a repeated delivery changes nothing.
 
 A value that cannot be understood refuses its event, by name; the other products of the record go on. Texts that are
 only notes (addresses of pages) are cut to what an event may hold, because they must not cost the event.
 
-Cost: 10 to 20 us per event. When not to use: our own format, which ``preprocess/decode.py`` reads without any mapping.
+Cost: about 10 us per event. When not to use: our own format, which ``preprocess/decode.py`` reads without any mapping.
 """
 
 from __future__ import annotations
@@ -21,18 +20,14 @@ from hashlib import blake2b
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from endcap.events.adapters.tables import Table
 from endcap.events.columns import plain
-from endcap.events.records import ITEM_VALUES, Problem, consent, whole
-from endcap.events.values import action_of, epoch_ms, money, number, text_of
-from endcap.types import DEVICE_CODE, Context, Event, Interaction, Item, ItemChange, Refusal
+from endcap.events.records import Problem
+from endcap.events.values import action_of
+from endcap.types import Context, Event, Interaction, Item, ItemChange, Refusal
 
-Convert = Callable[[Any], Any]
-Source = str | tuple[str, Convert]
-Fields = Mapping[str, Source | tuple[Source, ...]]
 Kinds = tuple[str | None, str | None]  # our type for the record as a whole, and for each product in it
 
-NOTE = 2_048  # bytes of an address or a search text
-SHORT = NOTE // 4  # characters that fit whatever they are
 MAX_PRODUCTS = 1_000  # of one record
 MAX_PROPS = 32
 MAX_PROP = 256  # characters of one
@@ -41,29 +36,6 @@ PRIVATE = frozenset({
     "email", "phone", "first_name", "last_name", "firstname", "lastname", "address", "street", "birthday", "ip",
     "username", "password", "credit_card", "user_agent", "billing", "shipping_address",
 })  # fmt: skip
-
-
-def clipped(value: Any) -> str | None:
-    """A note, cut to what an event may hold."""
-    text = text_of(value)
-    if text is None or len(text) <= SHORT:
-        return text
-    return text.encode("utf-8", "ignore")[:NOTE].decode("utf-8", "ignore")
-
-
-@lru_cache(4_096)
-def device_of(value: Any) -> str | None:
-    """One of our devices from a name of one or from a browser's user agent, which itself is not kept."""
-    text = str(value).lower()
-    if text in DEVICE_CODE:
-        return text
-    if "ipad" in text or "tablet" in text:
-        return "tablet"
-    if "mobi" in text or "android" in text or "iphone" in text or text == "ios":
-        return "mobile"
-    if "tv" in text.split() or "smart-tv" in text:
-        return "tv"
-    return "desktop" if text else None
 
 
 def offset_at(zone: str, ts: int) -> int | None:
@@ -82,75 +54,6 @@ def _offset(zone: str, hour: int) -> int | None:
     return None if east is None else round(east.total_seconds() / 60)
 
 
-# How a field's value is converted unless its source says otherwise; all others are texts.
-VALUES: dict[str, Convert] = {
-    **ITEM_VALUES, "ts": epoch_ms, "sent_at": epoch_ms, "quantity": number, "price": money, "value": number,
-    "position": whole, "consent": consent, "query": clipped, "url": clipped, "referrer": clipped, "page": clipped,
-    "device": device_of, "utc_offset_min": whole,
-}  # fmt: skip
-CODES = {
-    "ts": "bad_time", "sent_at": "bad_time", "quantity": "bad_number", "price": "bad_number", "value": "bad_number",
-    "position": "bad_number",
-}  # fmt: skip
-
-
-class Table:
-    """Where our fields are found in a foreign record."""
-
-    def __init__(self, fields: Fields) -> None:
-        self.fields = fields
-        self._columns: list[tuple[str, list[tuple[str, tuple[str, ...], Convert]]]] = []
-        for field, given in fields.items():
-            several: Any = given if isinstance(given, tuple) and not is_converted(given) else (given,)
-            sources = []
-            for source in several:
-                path, convert = source if isinstance(source, tuple) else (source, VALUES.get(field, text_of))
-                first, *rest = str(path).split(".")
-                sources.append((first, tuple(rest), convert))
-            self._columns.append((field, sources))
-
-    def read(self, record: Any) -> dict[str, Any]:
-        """The fields that ``record`` holds, converted. ``Problem`` for a value that cannot be understood."""
-        found: dict[str, Any] = {}
-        if not isinstance(record, dict):
-            return found
-        get = record.get
-        for field, sources in self._columns:
-            for first, rest, convert in sources:
-                value = get(first)
-                if value is None:
-                    continue
-                if rest:
-                    for key in rest:
-                        value = value.get(key) if isinstance(value, dict) else None
-                    if value is None:
-                        continue
-                if value.__class__ is str:
-                    if not value:
-                        continue
-                    if convert is text_of or (convert is clipped and len(value) <= SHORT):
-                        found[field] = value
-                        break
-                try:
-                    value = convert(value)
-                except (ValueError, TypeError, OverflowError, AttributeError) as wrong:
-                    where = ".".join((first, *rest))
-                    raise Problem(CODES.get(field, "wrong_type"), f"{where}: {wrong}", field) from None
-                if value is not None:
-                    found[field] = value
-                    break
-        return found
-
-    def tops(self) -> frozenset[str]:
-        """The first keys of all paths: what is not left over."""
-        return frozenset(first for _, sources in self._columns for first, _, _ in sources)
-
-
-def is_converted(given: tuple[Any, ...]) -> bool:
-    """Whether a source is one path with a conversion, not several sources."""
-    return len(given) == 2 and isinstance(given[0], str) and callable(given[1])
-
-
 def dig(record: Any, path: str) -> Any:
     """The value at a dotted path, None where there is none."""
     for key in path.split("."):
@@ -161,7 +64,7 @@ def dig(record: Any, path: str) -> Any:
 def left_over(record: Any, taken: frozenset[str]) -> dict[str, Any]:
     """Plain values that no table took, for ``props``; a few, short, nothing personal."""
     found: dict[str, Any] = {}
-    if isinstance(record, dict):
+    if isinstance(record, dict) and not taken.issuperset(record):
         for name, value in record.items():
             if name in taken or not isinstance(value, str | int | float | bool) or plain(name) in PRIVATE:
                 continue

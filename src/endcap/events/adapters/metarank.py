@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from endcap.events.adapters.gorse import attributes
-from endcap.events.adapters.mapping import Fields, Mapped, Table, each_read, known_action, left_over, made, trait_values
+from endcap.events.adapters.mapping import Mapped, each_read, known_action, left_over, made, trait_values
+from endcap.events.adapters.tables import Fields, Table
 from endcap.events.records import Problem
 from endcap.types import Event, Item, ItemChange, User, UserChange
 

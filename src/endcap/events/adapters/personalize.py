@@ -12,17 +12,8 @@ from typing import Any
 
 import msgspec
 
-from endcap.events.adapters.mapping import (
-    Fields,
-    Mapped,
-    Table,
-    fingerprint,
-    fitted,
-    known_action,
-    left_over,
-    made,
-    trait_values,
-)
+from endcap.events.adapters.mapping import Mapped, fingerprint, fitted, known_action, left_over, made, trait_values
+from endcap.events.adapters.tables import Fields, Table
 from endcap.events.records import Problem
 from endcap.events.values import number, texts
 from endcap.types import ActionName, Event, Item, ItemChange, User, UserChange

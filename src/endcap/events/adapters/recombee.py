@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from endcap.events.adapters.mapping import Fields, Kinds, Mapped, Table, fingerprint, kinds_of, left_over, made
+from endcap.events.adapters.mapping import Kinds, Mapped, fingerprint, kinds_of, left_over, made
+from endcap.events.adapters.tables import Fields, Table
 from endcap.events.records import Problem
 from endcap.events.values import number
 from endcap.types import Event

@@ -10,18 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from endcap.events.adapters.mapping import (
-    Fields,
-    Kinds,
-    Mapped,
-    Table,
-    clipped,
-    context_of,
-    each_read,
-    fingerprint,
-    kinds_of,
-    made,
-)
+from endcap.events.adapters.mapping import Kinds, Mapped, context_of, each_read, fingerprint, kinds_of, made
+from endcap.events.adapters.tables import Fields, Table, clipped
 from endcap.events.records import Problem
 from endcap.events.values import texts
 from endcap.types import Event

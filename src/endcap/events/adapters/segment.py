@@ -16,13 +16,10 @@ from typing import Any
 import msgspec
 
 from endcap.events.adapters.mapping import (
-    Fields,
     Kinds,
     Mapped,
     Reading,
-    Table,
     by_plain,
-    clipped,
     context_of,
     each_read,
     hint,
@@ -32,6 +29,7 @@ from endcap.events.adapters.mapping import (
     offset_at,
     trait_values,
 )
+from endcap.events.adapters.tables import Fields, Table, clipped
 from endcap.events.records import Problem, understood
 from endcap.events.values import from_stars, number, text_of
 from endcap.types import Event, User, UserChange
@@ -144,6 +142,8 @@ class Segment(Mapped):
         if not (isinstance(body, dict) and isinstance(body.get("batch"), list)):
             return body if isinstance(body, list) else [body]
         shared = {name: body[name] for name in ("sentAt", "context") if body.get(name) is not None}
+        if not shared:
+            return list(body["batch"])
         return [{**shared, **message} if isinstance(message, dict) else message for message in body["batch"]]
 
     def translate(self, record: dict[str, Any], received_at: int) -> Iterator[Event | Problem]:

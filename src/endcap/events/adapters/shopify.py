@@ -14,18 +14,8 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlsplit
 
-from endcap.events.adapters.mapping import (
-    Fields,
-    Kinds,
-    Mapped,
-    Table,
-    context_of,
-    each_read,
-    hint,
-    kinds_of,
-    left_over,
-    made,
-)
+from endcap.events.adapters.mapping import Kinds, Mapped, context_of, each_read, hint, kinds_of, left_over, made
+from endcap.events.adapters.tables import Fields, Table
 from endcap.events.records import Problem
 from endcap.events.values import epoch_ms, number, text_of
 from endcap.types import Event, Item, ItemChange

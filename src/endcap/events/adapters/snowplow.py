@@ -13,18 +13,8 @@ from typing import Any
 
 import msgspec
 
-from endcap.events.adapters.mapping import (
-    Fields,
-    Kinds,
-    Mapped,
-    Table,
-    clipped,
-    context_of,
-    each_read,
-    left_over,
-    made,
-    offset_at,
-)
+from endcap.events.adapters.mapping import Kinds, Mapped, context_of, each_read, left_over, made, offset_at
+from endcap.events.adapters.tables import Fields, Table, clipped
 from endcap.events.records import Problem
 from endcap.events.values import text_of
 from endcap.types import Event

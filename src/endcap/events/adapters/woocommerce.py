@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from endcap.events.adapters.mapping import Fields, Kinds, Mapped, Table, each_read, made
+from endcap.events.adapters.mapping import Kinds, Mapped, each_read, made
 from endcap.events.adapters.shopify import delivery, noted, plain_text
+from endcap.events.adapters.tables import Fields, Table
 from endcap.events.records import Problem
 from endcap.events.values import number, text_of
 from endcap.types import Event, Item, ItemChange

@@ -20,7 +20,7 @@ const EXAMPLE = `{
 function what(event) {
   if (event.kind === "impression") return `${event.placement ?? "home"}: ${(event.items ?? []).join(", ")}`;
   if (event.kind === "item") return [event.item_id, event.item?.title ?? (event.item ? "" : t("live.deleted"))].filter(Boolean).join(" · ");
-  if (event.kind !== "interaction") return event.user_hash ?? "";
+  if (event.kind !== "interaction") return event.user_hash ?? event.name ?? "";
   const agent = event.props?.user_agent;
   return [event.item_id, event.query, event.placement, event.context?.device, agent].filter(Boolean).join(" · ");
 }

@@ -4,12 +4,20 @@ import { html, render, useEffect, useState } from "../shop/html.js";
 import { admitted, ApiError, get, key, signIn, signOut } from "./api.js";
 import { Live } from "./live.js";
 import { LANGUAGES, language, speak, t } from "./messages.js";
-import { Problem, Title } from "./parts.js";
-import { Placements } from "./placements.js";
-import { Link, route, to } from "./router.js";
+import { Problem, Title, useLoaded } from "./parts.js";
+import { arrive, Link, route, to } from "./router.js";
 
-/** In the order of the menu. @type {Record<string, () => unknown>} */
-const PAGES = { live: Live, placements: Placements };
+/** In the order of the menu; a page is fetched when it is first opened. @type {Record<string, () => Promise<any>>} */
+const PAGES = {
+  live: async () => Live,
+  placements: () => import("./placements.js").then((page) => page.Placements),
+  experiments: () => import("./experiments.js").then((page) => page.Experiments),
+  catalogue: () => import("./catalogue.js").then((page) => page.Catalogue),
+  users: () => import("./users.js").then((page) => page.Users),
+  models: () => import("./models.js").then((page) => page.Models),
+  quality: () => import("./quality.js").then((page) => page.Quality),
+  system: () => import("./system.js").then((page) => page.System),
+};
 
 const THEME = "endcap.theme";
 const dress = (/** @type {string} */ theme) => {
@@ -68,6 +76,12 @@ function SignIn() {
     </form></main>`;
 }
 
+function Page({ name }) {
+  const { value: Found, problem } = useLoaded(PAGES[name], []);
+  useEffect(() => (Found ? arrive() : undefined), [Found]);
+  return Found ? html`<${Found} />` : html`<${Problem} of=${problem} />`;
+}
+
 function Console() {
   useEffect(() => {
     knock().catch(() => undefined);
@@ -76,13 +90,12 @@ function Console() {
   document.title = `${t(`page.${name}`)} · Endcap`;
   if (admitted.value === null) return null;
   if (!admitted.value) return html`<${SignIn} />`;
-  const Page = PAGES[name];
   return html`<a class="skip" href="#content">${t("skip")}</a>
     <header class="top"><span class="logo">Endcap</span>
       <nav aria-label=${t("pages")}><ul>${Object.keys(PAGES).map((page) => html`<li key=${page}><${Link} to=${to(page)} aria-current=${page === name ? "page" : null}>${t(`page.${page}`)}</${Link}></li>`)}</ul></nav>
       <${Tools} />
     </header>
-    <main id="content" data-page=${name}><${Page} key=${name} /></main>`;
+    <main id="content" data-page=${name}><${Page} key=${name} name=${name} /></main>`;
 }
 
 render(html`<${Console} />`, /** @type {HTMLElement} */ (document.getElementById("console")));

@@ -23,12 +23,20 @@ export const MESSAGES = {
   "sure.yes": ["Yes, do it", "确定"],
   "sure.no": ["No", "取消"],
   "chart.line": ["{name}: {now} now, at most {most}.", "{name}：当前 {now}，最高 {most}。"],
+  "chart.signed": ["{name}: {now} now.", "{name}：当前 {now}。"],
   "chart.table": ["Show as table", "以表格显示"],
   "signin.title": ["Sign in", "登录"],
   "signin.hint": ["With a key of the kind admin; endcap keys create admin makes one. It is kept until this tab is closed.", "请使用 admin 类型的密钥（endcap keys create admin 可生成）。密钥只保留到此标签页关闭。"],
   "signin.key": ["Admin key", "管理员密钥"],
   "signin.in": ["Sign in", "登录"],
   "signin.out": ["Sign out", "退出"],
+
+  "page.experiments": ["Experiments", "实验"],
+  "page.models": ["Models", "模型"],
+  "page.system": ["System", "系统"],
+  "page.catalogue": ["Catalogue", "商品目录"],
+  "page.users": ["Users", "用户"],
+  "page.quality": ["Quality", "质量"],
 
   "page.live": ["Live", "实时"],
   "live.events": ["Events per second", "事件数/秒"],
@@ -126,7 +134,11 @@ export const MESSAGES = {
   "reason.similar_to": ["similar", "相似"],
   "reason.matches_query": ["matches the query", "匹配搜索词"],
   "reason.means_alike": ["close in meaning", "语义相近"],
+  "reason.friends_in_common": ["followed by those they follow", "关注的人也关注"],
 };
+
+/** A page that is fetched later brings its own sentences. */
+export const say = (/** @type {Record<string, [string, string]>} */ more) => Object.assign(MESSAGES, more);
 
 const KEPT = "endcap.language";
 const CODES = Object.keys(LANGUAGES);

@@ -1,6 +1,6 @@
 // @ts-check
 /** What pages are made of: cards, tables, fields, notices, and loading something with its failure shown. */
-import { html, useEffect, useState } from "../shop/html.js";
+import { html, useEffect, useRef, useState } from "../shop/html.js";
 import { language, t } from "./messages.js";
 
 /**
@@ -53,13 +53,18 @@ export function Table({ label, columns, rows, id = (_row, place) => place }) {
   </table></div>`;
 }
 
-/** Asks before something that cannot be undone. */
-export function Sure({ label, question, act, danger = true }) {
+/** Asks before something that cannot be undone. The focus goes to "no", and back to the button. */
+export function Sure({ label, question, act, danger = true, name = label }) {
   const [asked, setAsked] = useState(false);
-  if (!asked) return html`<button type="button" class=${danger ? "danger" : ""} onClick=${() => setAsked(true)}>${label}</button>`;
-  return html`<span class="row" role="group" aria-label=${question}><span>${question}</span>
+  const place = useRef(/** @type {HTMLElement | null} */ (null));
+  const turns = useRef(0);
+  useEffect(() => {
+    if (turns.current++) place.current?.focus();
+  }, [asked]);
+  if (!asked) return html`<button type="button" class=${danger ? "danger" : ""} aria-label=${name} ref=${place} key="ask" onClick=${() => setAsked(true)}>${label}</button>`;
+  return html`<span class="row" role="group" aria-label=${question} key="answer"><span>${question}</span>
     <button type="button" class="main" onClick=${() => { setAsked(false); act(); }}>${t("sure.yes")}</button>
-    <button type="button" onClick=${() => setAsked(false)}>${t("sure.no")}</button></span>`;
+    <button type="button" ref=${place} onClick=${() => setAsked(false)}>${t("sure.no")}</button></span>`;
 }
 
 export const Json = ({ of: value, label }) => html`<pre tabindex="0" role="region" aria-label=${label}>${JSON.stringify(value, null, 2)}</pre>`;

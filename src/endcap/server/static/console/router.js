@@ -20,12 +20,23 @@ export function to(/** @type {string} */ page, id = "", /** @type {Record<string
   return `${ROOT}/${page}${id && `/${encodeURIComponent(id)}`}${search && `?${search}`}`;
 }
 
-/** Go to an address without loading the page again; focus moves to the heading, as it would on a new page. */
+let underway = false;
+
+/** Focus moves to the heading after a change of page, as it would on a new page; a page that is still fetched calls it again. */
+export function arrive() {
+  const heading = /** @type {HTMLElement | null} */ (document.querySelector("main h1"));
+  if (!underway || !heading) return;
+  underway = false;
+  heading.focus({ preventScroll: true });
+}
+
+/** Go to an address without loading the page again. */
 export function go(/** @type {string} */ address) {
   history.pushState(null, "", address);
   route.value = read();
   scrollTo(0, 0);
-  requestAnimationFrame(() => /** @type {HTMLElement | null} */ (document.querySelector("main h1"))?.focus({ preventScroll: true }));
+  underway = true;
+  requestAnimationFrame(arrive);
 }
 
 /** @param {{ to: string, children?: unknown, [name: string]: unknown }} props */

@@ -6,7 +6,7 @@ import { Insight, Notice } from "./insight.js";
 import { Cart, Department, Home, Link, Product, Search } from "./pages.js";
 import { go, route, toCart, toDepartment, toHome, toSearch } from "./router.js";
 import { act, announcement, cartCount, departments, refreshInterest, revision } from "./store.js";
-import { t } from "../messages.js";
+import { language, LANGUAGES, speak, t } from "../messages.js";
 
 const PAGES = { home: Home, product: Product, cart: Cart, search: Search, department: Department };
 
@@ -30,7 +30,9 @@ function Shop() {
       <main id="content" data-revision=${revision.value}><${Page} /></main>
       <aside id="panel" aria-label=${t("panel.title")} hidden=${!open}>${open && html`<${Insight} close=${() => setOpen(false)} />`}</aside>
     </div>
-    <footer class="foot"><p>${t("shop.note")}</p></footer>
+    <footer class="foot"><p>${t("shop.note")}</p>
+      <label class="field"><span>${t("shop.language")}</span> <select value=${language} onChange=${(/** @type {Event} */ event) => speak(/** @type {HTMLSelectElement} */ (event.target).value)}>
+        ${Object.entries(LANGUAGES).map(([code, name]) => html`<option key=${code} value=${code} lang=${code}>${name}</option>`)}</select></label></footer>
     <${Notice} />
     <div class="spoken" aria-live="polite">${announcement.value}</div>`;
 }
