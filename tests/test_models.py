@@ -155,7 +155,7 @@ def test_train_speaks_plainly(run: Run, directory: Path, tmp_path: Path) -> None
     config.write_text(SETTINGS)
     done = run("train", "ranker", "--dir", directory, "--config", config)
     assert done.status == 0
-    assert "model 3: 300 examples learned from (0 of logged slates" in done.out
+    assert "model 3 (trees): 300 examples learned from (0 of logged slates" in done.out
     assert "NDCG@20" in done.out
 
 

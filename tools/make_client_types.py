@@ -90,6 +90,7 @@ def questions(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             properties = {one["name"]: widened(one) for one in found}
             yield f"{words}Query", {
                 "type": "object", "properties": properties, "description": f"Query string of {method.upper()} {path}",
+                "required": [one["name"] for one in found if one["required"]],
             }  # fmt: skip
 
 

@@ -1119,7 +1119,7 @@ export interface GetRetailV2OneUserEventsCollectQuery {
 /** Query string of GET /v1/search */
 export interface GetSearchQuery {
   /** The words. */
-  q?: string;
+  q: string;
   /** Logged-in shopper. */
   user_id?: string;
   /** Anonymous visitor. */
