@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endcap.config import CleanConfig, Config, IntakeConfig
@@ -336,6 +336,7 @@ def events_for(draw: st.DrawFn, shape: Shape) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SHAPES)
+@settings(deadline=None)
 @given(data=st.data())
 def test_an_event_of_ours_survives_the_foreign_shape(name: str, data: st.DataObject) -> None:
     shape = SHAPES[name]

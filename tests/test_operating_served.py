@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import httpx
 import lightgbm
 import numpy as np
 import pytest
 
+from endcap.bench.served import free_port
 from endcap.cli.output import progress_bar
 from endcap.config import Config, FeedConfig, IntakeConfig, LogConfig
 from endcap.engine import Engine
@@ -256,3 +261,21 @@ def test_settings_in_force_over_http(served: Served) -> None:
     found = {one["name"]: one for one in served.client.get("/v1/system/settings").json()["settings"]}
     assert found["log.durability"] == {"name": "log.durability", "value": "os", "source": "program"}
     assert found["placements.home.n"]["source"] == "default"
+
+
+@pytest.mark.slow
+def test_endcap_serve_tells_the_server_where_its_settings_come_from(tmp_path: Path) -> None:
+    (tmp_path / "endcap.toml").write_text("[learning]\ntrees = 7\n")
+    port = free_port()
+    command = [sys.executable, "-m", "endcap.cli", "serve", "--open", "--port", str(port), "--dir", "data"]
+    outside = {**os.environ, "ENDCAP_CLEAN__SESSION_GAP_S": "60"}
+    with subprocess.Popen(command, cwd=tmp_path, env=outside, stderr=subprocess.DEVNULL) as server:
+        try:
+            with httpx.Client(transport=httpx.HTTPTransport(retries=10), timeout=60) as client:
+                found = client.get(f"http://127.0.0.1:{port}/v1/system/settings").json()["settings"]
+        finally:
+            server.terminate()
+    told = {one["name"]: one["source"] for one in found if one["source"] != "default"}
+    assert told == {
+        "server.port": "--port", "learning.trees": "endcap.toml", "clean.session_gap_s": "ENDCAP_CLEAN__SESSION_GAP_S",
+    }  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endcap.events.adapters.tables import CODES, SHORT, VALUES, Fields, Table, is_converted
@@ -57,6 +57,7 @@ def outcome(read: Any, *arguments: Any) -> Any:
         return (wrong.code, wrong.message, wrong.field)
 
 
+@settings(deadline=None)  # compiling is not what is timed
 @given(tables, values)
 def test_a_compiled_table_finds_what_walking_it_would(fields: Fields, record: Any) -> None:
     assert outcome(Table(fields).read, record) == outcome(walked, fields, record)

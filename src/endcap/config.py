@@ -267,7 +267,7 @@ def alike_placements() -> dict[str, PlacementConfig]:
     ways = {
         "text": ["text", "content"], "image": ["image"], "audio": ["audio"],
         "behaviour": ["covisit", "session_knn", "factors"],
-        "all": ["text", "content", "image", "audio", "covisit", "session_knn", "factors"],
+        "all": ["alike", "covisit", "session_knn", "factors"],
     }  # fmt: skip
     near = {f"src:{name}": 10.0 for name in ("text", "content", "image", "audio")}
     return {

@@ -1,7 +1,7 @@
 """Sources: everything that proposes candidates from one state, by name, and what of it was trained.
 
 Some sources read what the state folds and need nothing else. Others speak once a training has given them something:
-factors, a content space, a network. ``use`` swaps that between two requests.
+factors, a content space, weights of modalities, a network. ``use`` swaps that between two requests.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from endcap.models.alike import MODALITIES, AlikeSource
+from endcap.models.cold import ColdItems
 from endcap.models.content import ContentModel, ContentSource, unfitted
 from endcap.models.factors import Factors, FactorsSource
 from endcap.models.fresh import FreshSource
+from endcap.models.fusion import FusedSource, Fusion
 from endcap.models.gru4rec import Gru4RecSource
 from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
@@ -42,10 +44,11 @@ SOURCES = (
     "kindred",
     "fresh",
     *MODALITIES,
+    "alike",
     *MODELS,
 )
-TRAINED = ("factors", "content", *MODELS)
-Trained = Factors | ContentModel | Network
+TRAINED = ("factors", "content", "alike", *MODELS)
+Trained = Factors | ContentModel | Fusion | Network
 FOLLOWED = 8  # shoppers of one commit whose vectors are computed at once; under load a request does it when it comes
 
 
@@ -55,9 +58,10 @@ class Sources:
     def __init__(self, state: State) -> None:
         self._state = state
         self.popular = PopularSource(state.counters.tops, state.met)
-        self.factors = FactorsSource()
+        self.factors = FactorsSource(ColdItems(state.catalogue, state.vectors))
         self.content = ContentSource(state.catalogue)
         self.terms = TermIndex(state.catalogue)  # what a search reads
+        self.alike = FusedSource(self.content, state.vectors, state.catalogue)
         self.two_tower = TwoTowerSource(state.histories, state.catalogue, state.regions)
         self.networks: dict[str, NetworkSource] = {
             "two_tower": self.two_tower,
@@ -81,6 +85,7 @@ class Sources:
             "kindred": KindredSource(state.neighbours, state.persons),
             "fresh": FreshSource(state.catalogue, state.fresh_half_life_h),
             **{name: AlikeSource(name, state.vectors) for name in MODALITIES},
+            "alike": self.alike,
             **self.networks,
         }
 
@@ -90,6 +95,7 @@ class Sources:
         other.factors.use(self.factors.factors, state.items)
         if self.content.model is not None:
             other.content.use(self.content.model, self.content.projection)
+        other.alike.use(self.alike.fusion)
         for name, source in self.networks.items():
             other.networks[name].use(source.network, state.items)
         other.terms.asked = self.terms.asked
@@ -100,22 +106,26 @@ class Sources:
 
         ``projection``: of a content space, from ``projection_of``. ``ArtifactError`` when the model cannot be right.
         """
-        if kind == "content" and not isinstance(model, Factors | Network) and projection is not None:
+        if kind == "content" and isinstance(model, ContentModel | None) and projection is not None:
             self.content.use(model, projection)
-        elif kind == "factors" and not isinstance(model, ContentModel | Network):
+        elif kind == "factors" and isinstance(model, Factors | None):
             self.factors.use(model, self._state.items)
-        elif kind in MODELS and not isinstance(model, ContentModel | Factors):
+        elif kind == "alike" and isinstance(model, Fusion | None):
+            self.alike.use(model)
+        elif kind in MODELS and isinstance(model, Network | None):
             self.networks[kind].use(model, self._state.items)
         else:
             raise TypeError(f"a {type(model).__name__} is no model of the source {kind!r}")
 
     def catch_up(self, most: int) -> int:
         """Give vectors to what the catalogue gained or changed, at most ``most`` items; returns how many still wait."""
-        return max(self.content.catch_up(most), self.two_tower.catch_up(most), self.terms.catch_up(most))
+        sources = (self.content, self.factors, self.two_tower, self.terms)
+        return max(source.catch_up(most) for source in sources)
 
     def serving(self) -> list[str]:
         """The trained sources that have something to speak by."""
         found: dict[str, Trained | None] = {"factors": self.factors.factors, "content": self.content.model}
+        found["alike"] = self.alike.fusion
         found |= {name: source.network for name, source in self.networks.items()}
         return [name for name, model in found.items() if model is not None]
 

@@ -38,6 +38,7 @@ class Part(StrEnum):
     RANKER = "ranker"
     FACTORS = "factors"
     CONTENT = "content"
+    ALIKE = "alike"
     TWO_TOWER = "two_tower"
     YOUTUBE = "youtube"
     GRU4REC = "gru4rec"
@@ -49,7 +50,9 @@ class Part(StrEnum):
 def train(
     parts: Annotated[
         list[Part] | None,
-        typer.Argument(help="What to train; without it the ranker, factors, content, and networks that serve."),
+        typer.Argument(
+            help="What to train; without it the ranker, factors, content, alike, and deep models that serve."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Let what is trained serve even if the gate says no.")] = False,
     export: Annotated[

@@ -19,7 +19,7 @@ from endcap.evaluation.replay import DEPTH, HYBRID, PLACEMENT, Run, evaluation_c
 from endcap.evaluation.singles import Singles, group_for
 
 CHECKED = 50  # queries
-FITTED = ("factors", "content")
+FITTED = ("factors", "content", "alike")
 
 
 def leaks(data: Dataset, run: Run, config: Config, *, n: int = CHECKED, seed: int = 0) -> list[str]:

@@ -23,9 +23,10 @@ from endcap.engine import Engine
 from endcap.errors import ArtifactError, NotFound
 from endcap.learning import rankers
 from endcap.learning.rankers import ranker_of
-from endcap.models import content, factors, network, plugged
+from endcap.models import content, factors, fusion, network, plugged
 from endcap.models.content import ContentModel
 from endcap.models.factors import Factors
+from endcap.models.fusion import Fusion
 from endcap.models.network import Network
 from endcap.protocols import Ranker
 from endcap.sources import TRAINED, Trained
@@ -35,7 +36,7 @@ KEPT_HISTORY = 20
 
 RANKER = "ranker"
 KINDS = (*TRAINED, RANKER)  # in the order in which they are put to use
-SCHEMAS = (rankers.SCHEMA, plugged.SCHEMA, factors.SCHEMA, content.SCHEMA, network.SCHEMA)
+SCHEMAS = (rankers.SCHEMA, plugged.SCHEMA, factors.SCHEMA, content.SCHEMA, fusion.SCHEMA, network.SCHEMA)
 Loaded = Ranker | Trained
 Pointer = dict[str, list[int]]  # by kind: numbers that served, the last of which does
 
@@ -101,6 +102,8 @@ class ModelStore:
             return kind, Factors.load(path)
         if kind == "content":
             return kind, ContentModel.load(path)
+        if kind == "alike":
+            return kind, Fusion.load(path)
         if artifact.schema == network.SCHEMA:
             return kind, Network.of(artifact, path)
         return kind, ranker_of(artifact, columns, path)
@@ -108,7 +111,7 @@ class ModelStore:
     def ranker(self, number: int, columns: tuple[str, ...]) -> Ranker:
         """A stored ranker; ``NotFound`` when the number is of something else."""
         kind, model = self.load(number, columns)
-        if isinstance(model, Factors | ContentModel | Network):
+        if isinstance(model, Factors | ContentModel | Fusion | Network):
             raise NotFound(f"model {number} in {self.folder} is of the kind {kind}, not a ranker")
         return model
 
@@ -181,6 +184,7 @@ def kind_of(artifact: Artifact) -> str | None:
         return str(artifact.meta.get("model"))
     return {
         rankers.SCHEMA: RANKER, plugged.SCHEMA: RANKER, factors.SCHEMA: "factors", content.SCHEMA: "content",
+        fusion.SCHEMA: "alike",
     }.get(artifact.schema)  # fmt: skip
 
 
@@ -188,8 +192,8 @@ def use(engine: Engine, kind: str, number: int, store: ModelStore) -> None:
     """Let an engine serve artifact ``number`` of a kind, 0 = none. Raises as ``load``, and what served goes on."""
     model = store.load(number, engine.columns)[1] if number else None
     if kind == RANKER:
-        assert not isinstance(model, Factors | ContentModel | Network)
+        assert not isinstance(model, Factors | ContentModel | Fusion | Network)
         engine.use_ranker(model)
     else:
-        assert model is None or isinstance(model, Factors | ContentModel | Network)
+        assert model is None or isinstance(model, Factors | ContentModel | Fusion | Network)
         engine.use_model(kind, model)

@@ -94,10 +94,10 @@ def train_and_judge(
     log: EventLog, directory: Path, config: Config, *, kinds: Collection[str] = (), force: bool = False,
     progress: Progress = silent,
 ) -> Outcome:  # fmt: skip
-    """Train these kinds and store them; none named: the ranker, factors, content, and networks that serve.
+    """Train these kinds and store them; none named: the ranker, factors, content, alike, and networks that serve.
 
-    Factors and content serve at once, a deep model if it helps the ranker, a ranker if the gate lets it pass (or all
-    of them by ``force``). With a deep model the trees are always trained: by them the model is judged. The ranking
+    Factors, content and alike serve at once, a deep model if it helps the ranker, a ranker if the gate lets it pass (or
+    all of them by ``force``). With a deep model the trees are always trained: by them the model is judged. The ranking
     network (``youtube_ranker``) comes last, so that with both it must be as good as the new trees.
     """
     began, store = perf_counter(), ModelStore(directory)

@@ -8,12 +8,17 @@ left as it was, and said. Deep models learn from sequences, which only a state t
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from endcap.engine import Engine, Progress, silent
 from endcap.learning.boosting import TooFewExamples
+from endcap.learning.cold import fit_projection
 from endcap.learning.content import fit_content
 from endcap.learning.factors import factors_of_ratings, fit_factors, pairs_of
+from endcap.learning.fusion import fit_fusion
 from endcap.learning.networks import Lessons, fit_network
 from endcap.learning.ratings import Ratings
 from endcap.learning.sequences import NotedState
@@ -22,7 +27,7 @@ from endcap.models.factors import Factors
 from endcap.models.network import MODELS, Network
 from endcap.sources import Trained
 
-ALWAYS = ("factors", "content")  # cheap enough to be fitted unasked
+ALWAYS = ("factors", "content", "alike")  # cheap enough to be fitted unasked
 
 
 def refit_vectors(engine: Engine, kinds: Collection[str] = ALWAYS, progress: Progress = silent) -> dict[str, str]:
@@ -52,6 +57,8 @@ def fitted(engine: Engine, kind: str, ratings: Ratings | None, progress: Progres
         model: Trained = new_factors(engine, ratings)
     elif kind == "content":
         model = new_content(engine)
+    elif kind == "alike":
+        model = fit_fusion(engine, {"offset": engine.offset})
     else:
         model = new_network(engine, kind, progress, checkpoints)
     engine.use_model(kind, model)
@@ -59,16 +66,28 @@ def fitted(engine: Engine, kind: str, ratings: Ratings | None, progress: Progres
 
 
 def new_factors(engine: Engine, ratings: Ratings | None = None) -> Factors:
-    """Factors of the interactions that the engine's rings hold; with ``factors.method = "mf"``, of ``ratings``."""
+    """Factors of the interactions that the engine's rings hold; with ``factors.method = "mf"``, of ``ratings``.
+
+    With them goes the map that gives cold items a vector, where one can be learned.
+    """
     state, config = engine.state, engine.config.factors
+    n_users, n_items = len(state.users), len(state.items)
     if config.method == "mf":
         if ratings is None:
             raise TooFewExamples("factors.method is mf, which reads ratings from a log: endcap train does")
-        return factors_of_ratings(ratings, config, {"offset": state.offset})
-    n_users, n_items = len(state.users), len(state.items)
-    pairs = pairs_of(state.histories, n_users, n_items, engine.runtime.now() // 1000, config.half_life_d)
-    names = [state.items.name(item) for item in range(n_items)]
-    return fit_factors(pairs, names, config, {"offset": state.offset})
+        factors = factors_of_ratings(ratings, config, {"offset": state.offset})
+        reach = dict(zip(ratings.item_ids, np.bincount(ratings.item, minlength=len(ratings.item_ids)), strict=True))
+    else:
+        pairs = pairs_of(state.histories, n_users, n_items, engine.runtime.now() // 1000, config.half_life_d)
+        names = [state.items.name(item) for item in range(n_items)]
+        factors = fit_factors(pairs, names, config, {"offset": state.offset})
+        reach = dict(zip(names, np.bincount(pairs.item, minlength=n_items), strict=True))
+    items = np.array([state.items.get(item_id) for item_id in factors.item_ids], np.int32)
+    projection = fit_projection(
+        items, factors.vectors, np.array([reach[item_id] for item_id in factors.item_ids], np.int32),
+        [state.catalogue.record(item) for item in items.tolist()], state.vectors,
+    )  # fmt: skip
+    return replace(factors, projection=projection)
 
 
 def new_content(engine: Engine) -> ContentModel:

@@ -12,10 +12,11 @@ conditioned n x n system (Woodbury, push-through): M = I + E (Y Z') E with E = d
 x = Z' E s. Shoppers with few items cost next to nothing, and a shopper of today needs no training.
 
 Layout: ``ItemVectors`` (models/vectors.py) for Y, ``ready`` float32 [rows, dim] for Z, both by row. BPR's item bias is
-one more number of Y. Artifact: item ids as bytes and ends, vectors, B^-1.
+one more number of Y. Artifact: item ids as bytes and ends, vectors, B^-1, and the map that gives items that were not
+there at training a vector by what they look like (models/cold.py), until a training gives them one of their own.
 
 Cost: n^2 dim / 2 + n^3 / 6 steps for n seeds: ~10 us for 20, ~60 us for 64 of 64 dimensions; then one search. Not for:
-items that were not there at training (content has them at once), nor shops with very little behaviour.
+shops with very little behaviour.
 """
 
 from __future__ import annotations
@@ -32,11 +33,13 @@ from endcap.artifacts import read_artifact, write_artifact
 from endcap.blocks import grown
 from endcap.candidates import Candidates
 from endcap.errors import ArtifactError
+from endcap.models.cold import ColdItems, Projection
 from endcap.models.vectors import ItemVectors, dot
 from endcap.types import F4, F8, I4, I8, MAX_SEEDS, U1, Arrays, Interest
 
 SCHEMA = "endcap-factors-1"
 METHODS = ("als", "bpr", "mf")
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Factors:
     inverse_gram: F8  # [dim, dim]: (Y'Y + lambda I)^-1
     alpha: float  # confidence of an item of weight w is 1 + alpha w
     meta: dict[str, Any]  # log range, settings, metrics
+    projection: Projection | None = None  # of items without a vector
 
     def save(self, path: Path) -> None:
         """Write the artifact."""
@@ -59,7 +63,11 @@ class Factors:
             "vectors": self.vectors,
             "inverse_gram": self.inverse_gram,
         }
-        write_artifact(path, arrays, SCHEMA, {**self.meta, "method": self.method, "alpha": self.alpha})
+        meta = {**self.meta, "method": self.method, "alpha": self.alpha}
+        if self.projection is not None:
+            arrays["projection"] = self.projection.weights
+            meta["projection_sets"] = self.projection.told()
+        write_artifact(path, arrays, SCHEMA, meta)
 
     @classmethod
     def load(cls, path: Path) -> Factors:
@@ -68,9 +76,10 @@ class Factors:
         arrays, meta = found.arrays, dict(found.meta)
         try:
             item_ids = split_ids(arrays["ids"], arrays["ends"])
+            told, weights = meta.pop("projection_sets", []), arrays.get("projection")
             made = cls(
                 str(meta.pop("method")), item_ids, arrays["vectors"], arrays["inverse_gram"],
-                float(meta.pop("alpha")), meta,
+                float(meta.pop("alpha")), meta, None if weights is None else Projection.read(weights, told),
             )  # fmt: skip
             made.check()
         except (KeyError, ValueError, TypeError) as wrong:
@@ -87,6 +96,8 @@ class Factors:
             )
         if not all(np.isfinite(array).all() for array in (self.vectors, self.inverse_gram)):
             raise ArtifactError("factors hold NaN or infinite numbers; train again")
+        if self.projection is not None:
+            self.projection.check(dim)
 
 
 def split_ids(data: U1, ends: I8) -> list[str]:
@@ -150,10 +161,14 @@ class FactorsSource:
 
     name = "factors"
 
-    def __init__(self) -> None:
+    def __init__(self, cold: ColdItems | None = None) -> None:
+        """``cold``: items that may get a vector by what they look like; None = nobody does."""
         self.vectors = ItemVectors()
         self.ready: F4 = np.zeros((0, 0), np.float32)
         self.factors: Factors | None = None
+        self._cold = cold
+        self._learned: set[int] = set()  # items whose vector behaviour gave
+        self._moves = 0
         self._rows: I4 = np.zeros(MAX_SEEDS, np.int32)
         self._places: I4 = np.zeros(MAX_SEEDS, np.int32)
         self._root: F4 = np.zeros(MAX_SEEDS, np.float32)
@@ -172,13 +187,40 @@ class FactorsSource:
         known = np.flatnonzero(dense >= 0)
         dim = factors.vectors.shape[1]
         self.vectors.clear(dim)
-        self.vectors.put(dense[known], factors.vectors[known])
-        n = self.vectors.n
-        y = self.vectors.unit[:n] * self.vectors.scale[:n, None]
-        self.ready = grown(np.zeros((0, dim), np.float32), n, 0.0)
-        self.ready[:n] = y @ factors.inverse_gram
+        self.ready = np.zeros((0, dim), np.float32)
         self._x = np.zeros(dim, np.float32)
         self.factors = factors
+        self._learned = set(dense[known].tolist())
+        self._put(dense[known], factors.vectors[known])
+        if self._cold is not None:
+            self._cold.restart()
+
+    def _put(self, items: I4, vectors: F4) -> None:
+        """Set vectors [n, dim], and what goes with them."""
+        assert self.factors is not None
+        self.vectors.put(items, vectors)
+        n = self.vectors.n
+        rows = np.arange(n) if self.vectors.moves != self._moves else self.vectors.row_of[items]
+        self._moves = self.vectors.moves
+        self.ready = grown(self.ready, n, 0.0)
+        self.ready[rows] = (self.vectors.unit[rows] * self.vectors.scale[rows, None]) @ self.factors.inverse_gram
+
+    def catch_up(self, most: int) -> int:
+        """Give cold items that are new or changed a vector, at most ``most``; returns how many still wait."""
+        if self._cold is None or self.factors is None or self.factors.projection is None:
+            return 0
+        waited = self._cold.take(most)
+        cold = [item for item in waited if item not in self._learned]
+        if cold:
+            items = np.array(cold, np.int32)
+            vectors = self._cold.vectors(self.factors.projection, items)
+            rows = self.vectors.known(items)
+            held = self.vectors.unit[rows] * self.vectors.scale[rows, None]
+            held[rows < 0] = 0.0
+            new = np.abs(vectors - held).max(axis=1) > ROUNDING  # most changes of a record are of its stock
+            if new.any():
+                self._put(items[new], vectors[new])
+        return len(self._cold)
 
     def fold_in(self, interest: Interest) -> F4:
         """The shopper's vector [dim] now: a view that the next call overwrites."""

@@ -55,6 +55,7 @@ DEFAULT_TERMS: Mapping[str, Term] = {
     "src:text": Term(0.35),
     "src:image": Term(0.35),
     "src:audio": Term(0.35),
+    "src:alike": Term(0.70),
     # deep models: 1 = the model's best
     "src:gru4rec": Term(0.60, 0.3),
     "src:nextitnet": Term(0.60, 0.3),

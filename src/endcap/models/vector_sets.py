@@ -35,6 +35,7 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
 RESERVED = frozenset({"all", "behaviour", "content"})  # ways to ask for similar items that are no set
 UNNAMED, NO_VERSION = "unnamed", "0"  # encoder of vectors that came in an item's record, which does not say
 FLOOR = 1e-6  # least cosine of a neighbour
+CHANGES_KEPT = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,9 @@ class VectorSets:
         self._nearest: dict[str, Nearest] = {}
         self._held: dict[str, int] = {}  # vectors that are there, without the rows of zeros
         self._touched: dict[str, dict[int, None]] = {}  # items whose change the kept lists do not know yet: scratch
+        self.version = 0  # changes so far, for those who follow them; no state
+        self._changes: I4 = np.zeros(CHANGES_KEPT, np.int32)
+        self._oldest_version = 0
 
     # ------------------------------------------------------------ write
 
@@ -155,11 +159,15 @@ class VectorSets:
         self._touched[name] = {}
 
     def _drop(self, name: str) -> None:
+        self.version += 1
+        self._oldest_version = self.version  # of all items that had a vector
         for table in (self.spaces, self._vectors, self._nearest, self._held, self._touched):
             table.pop(name, None)
 
     def _put(self, name: str, item: int, unit: F4) -> None:
         self._vectors[name].put(np.array([item], np.int32), unit[None])
+        self._changes[self.version % CHANGES_KEPT] = item
+        self.version += 1
         if name in self._nearest:
             self._touched[name][item] = None
 
@@ -167,6 +175,12 @@ class VectorSets:
 
     def __len__(self) -> int:
         return len(self.spaces)
+
+    def changed_since(self, version: int) -> I4 | None:
+        """Items of which any vector changed after ``version``, with repeats; None when it cannot be told any more."""
+        if version < max(self._oldest_version, self.version - CHANGES_KEPT):
+            return None
+        return self._changes[np.arange(version, self.version) % CHANGES_KEPT]
 
     def held(self, name: str) -> int:
         """Items with a vector in a set; 0 for no such set."""
@@ -237,6 +251,8 @@ class VectorSets:
 
     def load(self, arrays: Arrays) -> None:
         """The inverse of ``arrays``."""
+        self.version += 1
+        self._oldest_version = self.version
         for name in list(self.spaces):
             self._drop(name)
         told = msgspec.json.decode(arrays["told"].tobytes(), type=list[tuple[str, str, str, int, int]])

@@ -172,13 +172,14 @@ class Codes:
 class ItemVectors:
     """Vectors of items by dense id. ``unit`` and ``row_of`` are public: kernels take them by name."""
 
-    __slots__ = ("_codes", "_dead", "_heap", "_ids", "_scores", "_tally", "item_of", "longest", "n", "row_of", "scale",
-                 "unit", "version")  # fmt: skip
+    __slots__ = ("_codes", "_dead", "_heap", "_ids", "_scores", "_tally", "item_of", "longest", "moves", "n", "row_of",
+                 "scale", "unit", "version")  # fmt: skip
 
     def __init__(self, dim: int = 0) -> None:
         self._tally: I4 = np.zeros(N_SIZES, np.int32)
         self._heap: I8 = np.zeros(LIMIT, np.int64)
         self.version = 0  # goes up when an answer may have changed
+        self.moves = 0  # times that rows moved, for whoever keeps anything by row
         self.clear(dim)
 
     def clear(self, dim: int) -> None:
@@ -239,6 +240,7 @@ class ItemVectors:
 
     def _close_gaps(self) -> None:
         """Drop the rows that were given up, and the codes with them."""
+        self.moves += 1
         live = np.flatnonzero(self.item_of[: self.n] >= 0)
         self.unit, self.scale, self.item_of = self.unit[live], self.scale[live], self.item_of[live]
         self.n, self._dead, self._codes = live.shape[0], 0, None

@@ -86,13 +86,13 @@ async def trending(service: Service, call: Call) -> Reply:
 async def search(service: Service, call: Call) -> Reply:
     """Items that answer the words in ``q``. The first search reads the catalogue, on a thread of its own."""
     parameters = call.parameters(SEARCH_NAMES)
-    text, query = checked(parameters.text("q")), _query_of(parameters, PLACEMENT, [])
+    words, query = checked(parameters.text("q")), _query_of(parameters, PLACEMENT, [])
     await admitted(service, call, query)
     engine = service.engine
     if engine.recommender.sources.terms.is_behind or engine.state.vectors.held(TEXT):
-        slate = await asyncio.to_thread(engine.search, text, query)
+        slate = await asyncio.to_thread(engine.search, words, query)
     else:
-        slate = engine.search(text, query)
+        slate = engine.search(words, query)
     return Reply(encode(in_words(service, slate, parameters.text("lang"))))
 
 

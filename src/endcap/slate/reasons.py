@@ -61,6 +61,7 @@ TERM_CODE: dict[str, str] = {
     "src:text": "similar_to",
     "src:image": "similar_to",
     "src:audio": "similar_to",
+    "src:alike": "similar_to",
     "src:friends": "friends_in_common",
     "src:kindred": "shoppers_like_you",
     "src:fresh": "new",

@@ -56,8 +56,8 @@ SENTENCES: dict[str, dict[str, str]] = {
         "promoted": "店家推荐",
         "similar_to": "与“{item}”相似",
         "friends_in_common": "您关注的人也关注了",
-        "matches_query": "匹配“{value}”",
-        "means_alike": "与您的搜索相近",
+        "matches_query": "与“{value}”相符",
+        "means_alike": "与您的搜索意思相近",
     },
 }
 WITHOUT_NAME: dict[str, dict[str, str]] = {

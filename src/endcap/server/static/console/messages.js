@@ -132,9 +132,9 @@ export const MESSAGES = {
   "reason.pinned": ["pinned by a rule", "由规则固定"],
   "reason.promoted": ["promoted by a rule", "由规则提升"],
   "reason.similar_to": ["similar", "相似"],
+  "reason.friends_in_common": ["followed by those they follow", "关注的人也关注"],
   "reason.matches_query": ["matches the query", "匹配搜索词"],
   "reason.means_alike": ["close in meaning", "语义相近"],
-  "reason.friends_in_common": ["followed by those they follow", "关注的人也关注"],
 };
 
 /** A page that is fetched later brings its own sentences. */
