@@ -14,8 +14,8 @@ square) of their learned ones. With 1 cold items take more places than they are 
 all items cold, the 48 best then hold 16 % of the wanted cold items and lose 20 % of the wanted warm ones; with 0.8, 10
 % and 8 %; with 0.5, 2 % and none.
 
-Cost: one reading of the warm items' texts (25 us each) and n k^2 steps for k inputs: 100,000 items with words alone
-~6 s. Not for: shops with fewer than ``LEAST`` warm items in the catalogue.
+Cost: one reading of the warm items' texts and n k^2 steps for k inputs: 12,000 items with words alone 0.6 s.
+Not for: shops with fewer than ``LEAST`` warm items in the catalogue.
 """
 
 from __future__ import annotations

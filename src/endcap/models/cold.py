@@ -9,8 +9,8 @@ another content model leaves the map right. A vector set may change its encoder;
 learned in, and a set of another space counts as missing. Of what is missing nothing enters the sum.
 
 Layout: ``weights`` float32 [rows, dim]: the mean vector, then for each modality its numbers and one row for having it
-at all. Cost: ~60 us an item, most of it reading texts; and a row more for every search of the factors. Not for: warm
-items; what shoppers did says more.
+at all. Cost: ~20 us an item among many, ~0.3 ms for one that comes alone; and a row more for every search of the factors.
+Not for: warm items; what shoppers did says more.
 """
 
 from __future__ import annotations
@@ -85,11 +85,12 @@ def inputs(
     first = 1 + DIM + 1
     known = x[:, 1 + DIM] > 0.0
     for name, space in spaces:
-        if sets.spaces.get(name) == space:
-            for k, item in enumerate(items.tolist()):
-                vector = sets.vector(name, item)
-                if vector is not None:
-                    x[k, first : first + space.dim], x[k, first + space.dim] = vector, 1.0
+        table = sets.table(name) if sets.spaces.get(name) == space else None
+        if table is not None:
+            rows = table.known(items)
+            there = np.flatnonzero((rows >= 0) & (table.scale[rows] > 0.0))
+            x[there, first : first + space.dim] = table.unit[rows[there]]
+            x[there, first + space.dim] = 1.0
         known |= x[:, first + space.dim] > 0.0
         first += space.dim + 1
     return x, known
