@@ -76,7 +76,7 @@ def test_the_answer_is_a_slate_that_says_why(served: Served) -> None:
     assert slate["versions"]["search"] == "words"
     assert served.engine.offset == before, "nothing is logged"
     told = ask(served, q="red mug", n=1, lang="zh-CN").json()["items"][0]["reasons"][0]
-    assert told["text"] == "匹配“red mug”"
+    assert told["text"] == "与“red mug”相符"
     nothing = ask(served, q="zzzz").json()
     assert (nothing["items"], nothing["rung"]) == ([], "refuse")
     assert ask(served, q="?!").json()["items"] == []
