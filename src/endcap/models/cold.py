@@ -9,8 +9,8 @@ another content model leaves the map right. A vector set may change its encoder;
 learned in, and a set of another space counts as missing. Of what is missing nothing enters the sum.
 
 Layout: ``weights`` float32 [rows, dim]: the mean vector, then for each modality its numbers and one row for having it
-at all. Cost: ~20 us an item among many, ~0.3 ms for one that comes alone; and a row more for every search of the factors.
-Not for: warm items; what shoppers did says more.
+at all. Cost: ~20 us an item among many, ~0.3 ms for one that comes alone, and a row more for every search of the
+factors. Not for: warm items; what shoppers did says more.
 """
 
 from __future__ import annotations
