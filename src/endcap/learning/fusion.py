@@ -6,8 +6,8 @@ weights as if ``SHRUNK`` pairs of average information had said those; a category
 others of the random pairs are those of true pairs, mixed anew, so popularity tells nothing. A weight below 0 would say
 that unlike items go together; it becomes 0, and such items are left to behaviour.
 
-Cost: ``MOST`` pairs with their negatives, a product of vectors each: ~2 s. Not for: shops without vector sets, where
-there is nothing to weigh.
+Cost: ``MOST`` pairs with their negatives, a product of vectors each: 11,000 pairs 0.2 s. Not for: shops
+without vector sets, where there is nothing to weigh.
 """
 
 from __future__ import annotations

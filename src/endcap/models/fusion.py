@@ -11,7 +11,7 @@ ones (learning/fusion.py). Without them, or once a vector set changed its encode
 Candidates: the nearest others by each modality, 48 each, from lists that are kept (models/nearest.py); all of them
 then get their exact score, so an item that is second by everything beats one that is first by one thing.
 
-Cost: a union of at most 192 items and their products, ~0.15 ms an item asked about; nothing is kept but the lists. Not
+Cost: a union of at most 192 items and their products, ~0.12 ms an item asked about; nothing is kept but the lists. Not
 for: what goes together without being alike, which behaviour knows.
 """
 
