@@ -162,7 +162,15 @@ BODIES: dict[str, Any] = {
     "PATCH /v1/items/{id}": {"title": "t"},
     "PUT /v1/items/{id}/vectors/{name}": {"vector": [1.0], "encoder": "e", "version": "1"},
     "PUT /v1/users/{id}": {},
+    "POST /v1/models/promote": {"number": 7},
     "POST /v1/experiments": {"name": "x", "placement": "home", "variants": {n: {"weight": 0.5} for n in "ab"}},
+}
+
+
+QUERIES = {
+    "GET /v1/tail": {"seconds": "1"},
+    "GET /v1/search": {"q": "mug"},
+    "DELETE /v1/users/{id}/interest": {"tag": "brand", "name": "acme"},
 }
 
 
@@ -179,7 +187,7 @@ def test_a_key_does_what_its_kind_may_and_nothing_else(served: Served, route: st
     }.get(kind) or ({} if kind == "none" else served.headers(kind))
     foreign = {} if route in FOREIGN else None
     body = BODIES.get(route, foreign)
-    query = {"seconds": "1"} if path == "/v1/tail" else {"userEvent": "{}"} if path.endswith(":collect") else None
+    query = {"userEvent": "{}"} if path.endswith(":collect") else QUERIES.get(route)
     address = path.replace("{id}", "i1").replace("{name}", "image")
     answer = served.client.request(method, address, headers=headers, json=body, params=query)
     allowed = POLICY[route]

@@ -25,6 +25,14 @@ export interface Beacon {
   context?: Context | null;
 }
 
+/** One thing to look at: how many of how many items, the first of them by id. */
+export interface Blemish {
+  code: string;
+  n: number;
+  of: number;
+  examples: string[];
+}
+
 /** What a page shows of an item. */
 export interface Card {
   item_id: string;
@@ -158,13 +166,20 @@ export interface FeedState {
   refused: number;
 }
 
+/** One cause. ``code`` is stable; ``remedy`` says what to do about it. */
+export interface Finding {
+  code: string;
+  message: string;
+  remedy?: string;
+}
+
 /** The answer to ``WhyNot``: the slate's state and what was found. */
 export interface Findings {
   rung: string;
   warmth: string;
   n_items: number;
   degraded: string[];
-  findings: endcap.diagnosis.Finding[];
+  findings: Finding[];
 }
 
 /** What a variant may cost the service; beyond it the experiment stops. None = not watched. */
@@ -520,7 +535,7 @@ export interface QualityReport {
   listed: number;
   unlisted: number;
   deleted: number;
-  findings: endcap.server.quality.Finding[];
+  findings: Blemish[];
   cleaned: Record<string, number>;
   refused: Record<string, number>;
   seconds: number;
@@ -943,21 +958,6 @@ export interface Weighted {
 export interface WhyNot {
   query: Query;
   item_id?: string | null;
-}
-
-/** One cause. ``code`` is stable; ``remedy`` says what to do about it. */
-export interface endcap.diagnosis.Finding {
-  code: string;
-  message: string;
-  remedy?: string;
-}
-
-/** One thing to look at: how many of how many items, the first of them by id. */
-export interface endcap.server.quality.Finding {
-  code: string;
-  n: number;
-  of: number;
-  examples: string[];
 }
 
 /** Query string of DELETE /v1/users/{id}/interest */

@@ -30,6 +30,7 @@ PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 TARGETS: tuple[str, ...] = get_args(Target)
 
 WARM_UP = 0.7  # share of the time that is learned before the test begins
+LEARNED = 0.9  # share of the events that is learned before, where the split is by events (temporal)
 TUNING = 0.1  # last share of the warm-up that is the test window of a tuning run
 DAY_MS = 86_400_000
 EXAMPLES = 12_000  # queries of the warm-up that a ranker is trained on
@@ -96,12 +97,16 @@ def window(data: Dataset, protocol: str, tuning: bool) -> tuple[int, int]:
     if protocol == "sessions" and (data.split == TEST).any():
         end = len(data)
         begin = int(np.flatnonzero(data.split == TEST)[0])
+    elif protocol == "temporal":  # by events, as the literature splits: of a log that grows, the time holds little
+        end = len(data)
+        begin = int(np.searchsorted(data.ts, data.ts[int(LEARNED * end)]))
     else:
         first, last = int(data.ts[0]), int(data.ts[-1])
         begin, end = int(np.searchsorted(data.ts, first + WARM_UP * (last - first))), len(data)
     if tuning:
         first, cut = int(data.ts[0]), int(data.ts[begin - 1])
-        begin, end = int(np.searchsorted(data.ts, cut - TUNING * (cut - first))), begin
+        since = data.ts[int((1.0 - TUNING) * begin)] if protocol == "temporal" else cut - TUNING * (cut - first)
+        begin, end = int(np.searchsorted(data.ts, since)), begin
     return begin, end
 
 
@@ -169,7 +174,8 @@ def training_plan(data: Dataset, plan: Plan, *, n: int = EXAMPLES, seed: int = 0
     """Queries of the same kind as the test's from the newer half of the warm-up, at most ``n``; maybe none."""
     warm = plan.fold[: plan.begin]
     first, last = int(data.ts[warm[0]]), int(data.ts[warm[-1]])
-    begin, end = int(np.searchsorted(data.ts, (first + last) // 2)), int(warm[-1]) + 1
+    half = data.ts[warm[warm.shape[0] // 2]] if plan.protocol == "temporal" else (first + last) // 2
+    begin, end = int(np.searchsorted(data.ts, half)), int(warm[-1]) + 1
     due, answers = due_events(data, plan.target, begin, end)
     keep = np.isin(due, warm)
     if plan.protocol == "sessions":

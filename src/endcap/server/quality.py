@@ -42,7 +42,7 @@ RECORD_CHECKS: dict[str, Check] = {
 }  # fmt: skip
 
 
-class Finding(Struct, frozen=True, kw_only=True):
+class Blemish(Struct, frozen=True, kw_only=True):
     """One thing to look at: how many of how many items, the first of them by id."""
 
     code: str
@@ -57,7 +57,7 @@ class QualityReport(Struct, frozen=True, kw_only=True):
     listed: int  # records held
     unlisted: int  # items that events name and nobody listed
     deleted: int
-    findings: list[Finding]
+    findings: list[Blemish]
     cleaned: dict[str, int]  # interactions kept out of the statistics, by rule, since the beginning
     refused: dict[str, int]  # records in the quarantine, by code
     seconds: float
@@ -86,10 +86,10 @@ class Gathered:
         n, examples = self.found.get(code, (0, []))
         self.found[code] = n + 1, [*examples, item_id] if len(examples) < EXAMPLES else examples
 
-    def finding(self, code: str, of: int) -> Finding:
+    def finding(self, code: str, of: int) -> Blemish:
         """The count of one code; none is a count too."""
         n, examples = self.found.get(code, (0, []))
-        return Finding(code=code, n=n, of=of, examples=examples)
+        return Blemish(code=code, n=n, of=of, examples=examples)
 
 
 class Twins:
