@@ -1,5 +1,5 @@
 import type {
-  Ack, GetItemsOneBoughtTogetherQuery, GetItemsOneSimilarQuery, GetItemsQuery, GetTrendingQuery, GetUsersOneSimilarQuery,
+  Ack, GetItemsOneBoughtTogetherQuery, GetItemsOneSimilarQuery, GetItemsQuery, GetSearchQuery, GetTrendingQuery, GetUsersOneSimilarQuery,
   Interaction, InterestView, Item, ItemPage, PlacementFeedback, Query, Slate, Story, User, UserNeighbours,
 } from "./schema.js";
 
@@ -66,6 +66,8 @@ export declare class Client {
   boughtTogether(itemId: string, query?: Asked<GetItemsOneBoughtTogetherQuery>, options?: SlateOptions): Promise<Slate>;
   /** What is popular here and now. */
   trending(query?: Asked<GetTrendingQuery>, options?: SlateOptions): Promise<Slate>;
+  /** Items for words that a shopper typed, best first. Nothing is logged: send a `search` event. */
+  search(q: string, query?: Asked<Omit<GetSearchQuery, "q">>, options?: Pick<SlateOptions, "default">): Promise<Slate>;
 
   /** Events now; they are on disk when it resolves. Refused ones are in `rejected`. */
   send(...events: (Interaction | readonly Interaction[])[]): Promise<Ack>;

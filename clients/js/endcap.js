@@ -121,6 +121,9 @@ export class Client {
   similar(itemId, query, options) { return this.#list("similar", item(itemId, "/similar"), query, options) }
   boughtTogether(itemId, query, options) { return this.#list("bought_together", item(itemId, "/bought-together"), query, options) }
   trending(query, options) { return this.#list("trending", "/v1/trending", query, options) }
+  search(q, query, options = {}) {
+    return this.#slate("search", { ...query, q }, options, (asked) => this.#ask("GET", addressOf("/v1/search", asked), undefined, "items"));
+  }
 
   // events
 

@@ -71,6 +71,10 @@ test("lists by address", async () => {
   assert.ok(similar.items.length <= 3 && !similar.items.some((placed) => ["p2", "p3"].includes(placed.item_id)));
   assert.equal((await admin.boughtTogether("p1", { n: 2 })).impression, "logged");
   assert.equal((await admin.trending({ n: 4, explain: true }, { shown: false })).items.length, 4);
+  const found = await admin.search("shirt", { n: 2, lang: "en" });
+  assert.ok(found.items.length <= 2 && found.placement === "search");
+  await assert.rejects(admin.search(""), { code: "invalid_input", field: "q" });
+  assert.deepEqual((await admin.search("", {}, { default: ["best"] })).items.map((placed) => placed.item_id), ["best"]);
   await assert.rejects(admin.similar("p1", { m: 3 }), { code: "invalid_input", field: "m" });
   assert.deepEqual((await admin.similar("nothing", {}, { default: [] })).degraded, ["client:not_found"]);
 });
