@@ -24,6 +24,12 @@ def written(directory: Path, text: str) -> Path:
     return file
 
 
+def test_a_secret_of_digits_is_text() -> None:
+    given = {"ENDCAP_INTAKE__SHOPIFY_SECRET": "1234", "ENDCAP_INTAKE__POSITION_BASE": "0"}
+    intake = load_config(environ=given)[0].intake
+    assert (intake.shopify_secret, intake.position_base) == ("1234", 0)
+
+
 def test_no_file_is_the_shop_and_the_shop_is_the_defaults() -> None:
     config, sources = load_config(environ={})
     assert config == Config() == load_config(preset="shop", environ={})[0]

@@ -360,7 +360,8 @@ def load_config(
         if not variable.startswith("ENDCAP_") or "__" not in variable:
             continue
         section, _, key = variable[len("ENDCAP_") :].lower().partition("__")
-        tree.setdefault(section, {})[key] = parse_scalar(text)
+        secret = key.endswith("_secret")  # may consist of digits alone, and is text all the same
+        tree.setdefault(section, {})[key] = text if secret else parse_scalar(text)
         sources[f"{section}.{key}"] = variable
     if preset is not None:
         tree["preset"], sources["preset"] = preset, "--preset"
