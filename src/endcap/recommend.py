@@ -223,7 +223,8 @@ class Recommender:
             exclude = exclude + [self.state.items.get(item_id) for item_id in query.exclude]
         if placement.shows:
             keep.append(self.state.persons.mask(placement.shows))
-        barred = self.state.friends.barred(self.state.user_of(query), known=placement.shows in ("people", "groups"))
+        known = placement.shows in ("people", "groups")
+        barred = self.state.friends.barred(self.state.user_of(query), query.user_id, known=known)
         exclude = [*exclude, *barred] if barred else exclude
         self.guard.begin(
             ask.t_ms, exclude=exclude, hidden=interest.hidden[: interest.n_hidden],

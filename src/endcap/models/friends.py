@@ -352,17 +352,20 @@ class Friends:
 
     # ------------------------------------------------------------ read
 
-    def barred(self, user: int, *, known: bool = False) -> Sequence[int]:
+    def barred(self, user: int, user_id: str | None = None, *, known: bool = False) -> Sequence[int]:
         """Dense items that a user must not be shown: themselves, and people with a wall between, whoever put it up.
 
-        ``known``: those that they follow already as well.
+        ``user_id``: who asks, for one who did nothing so far (``user`` -1) may be walled off as well. ``known``: those
+        that they follow already are barred too.
         """
-        if user < 0 or self.is_empty():
+        if (user < 0 and user_id is None) or self.is_empty():
             return ()
         self.persons.catch_up()
-        ids, kinds = self.out.of(user)
-        barred: list[int] = ids.tolist() if known else ids[kinds == WALL].tolist()
-        me = int(self.persons.item_of[user])
+        barred: list[int] = []
+        if user >= 0:
+            ids, kinds = self.out.of(user)
+            barred = ids.tolist() if known else ids[kinds == WALL].tolist()
+        me = int(self.persons.item_of[user]) if user >= 0 else self.persons.item_named(user_id or "")
         if me >= 0:
             ids, kinds = self.into.of(me)
             barred += [int(item) for item in self.persons.item_of[ids[kinds == WALL]] if item >= 0]

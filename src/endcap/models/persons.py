@@ -53,9 +53,13 @@ class Persons:
         """Whether a dense item is a person."""
         return self._items.name(item).startswith(PERSON)
 
+    def item_named(self, user_id: str) -> int:
+        """The dense item that stands for a user, -1 when nobody ever named it; nobody need know the user."""
+        return self._items.get(PERSON + user_id)
+
     def item_id(self, user_id: str) -> str:
-        """The item that stands for a user, "" when nobody ever named it."""
-        return PERSON + user_id if self._items.get(PERSON + user_id) >= 0 else ""
+        """Its id, "" when nobody ever named it."""
+        return PERSON + user_id if self.item_named(user_id) >= 0 else ""
 
     def catch_up(self) -> None:
         """Take in the names that are new since the last time."""
