@@ -50,6 +50,7 @@ from endcap.types import F8, I8, Event, Item, ItemChange
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("ENDCAP_DATA", ROOT.parent / "shared" / "data"))
 SETS = ("online_retail", "nemig_en", "amazon_beauty")
+GROWING = ("amazon_beauty",)  # most of its time holds few events: here the window is the last tenth of the events
 FIRST_EVENTS = 10
 BUCKETS = {"0": (0, 1), "1": (1, 2), "2": (2, 3), "3-5": (3, 6), "6-9": (6, 10), "all": (0, 10)}
 SHELF = ("hybrid", "content", "factors", "popular")
@@ -100,7 +101,7 @@ def loaded(name: str) -> Dataset:
 
 def with_arrivals(data: Dataset, share: float, bare: bool, seed: int) -> Arrivals:
     """The set with a part of the window's items made new; ``bare``: the catalogue holds nothing but ids."""
-    begin, _ = window(data, "prequential", tuning=False)
+    begin, _ = window(data, "temporal" if data.name in GROWING else "prequential", tuning=False)
     wanted = np.unique(data.item[begin:])
     wanted = wanted[[int(item) in data.items for item in wanted]]
     rng = np.random.default_rng(seed)
