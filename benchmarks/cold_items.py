@@ -4,8 +4,9 @@
     python benchmarks/cold_items.py online_retail             one (online_retail, nemig_en, amazon_beauty)
     python benchmarks/cold_items.py --limit 500 --share 0.2   fewer queries, more items made new
 
-Protocol: a tenth of the items that are wanted in the test window (the last 30 % of the time) becomes new: what happened
-to them before is dropped, and all of them enter the catalogue when the window begins. The next event of a shopper is to
+Protocol: a tenth of the items that are wanted in the test window (the last 30 % of the time; of amazon_beauty, which
+grew, the last tenth of the events) becomes new: what happened to them before is dropped, and all of them enter the
+catalogue when the window begins. The next event of a shopper is to
 be predicted right before it, as in ``endcap evaluate``, wherever it is one of the first ten events of a new item. Two
 questions are asked:
 
