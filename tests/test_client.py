@@ -267,6 +267,30 @@ def test_a_server_that_knows_less_is_asked_without_the_offset(stub: Stub) -> Non
         assert client.offset == 0
 
 
+def test_a_search_is_asked_without_the_offset_as_well(stub: Stub) -> None:
+    slate = b'{"request_id":"r","items":[],"placement":"search","offset":3}'
+    stub.script = [(200, {}, b'{"accepted":1,"offset":99}'), (503, {}, error("behind")), (200, {}, slate)]
+    with Client(stub.url, attempts=1) as client:
+        client.send({"type": "view", "anon_id": "a", "item_id": "i"})
+        assert client.search("red mug").request_id == "r"
+        assert [path for path, _ in stub.got[1:]] == [
+            "GET /v1/search?q=red+mug&at_least=99",
+            "GET /v1/search?q=red+mug",
+        ]
+
+
+def test_a_flush_rests_between_failures(stub: Stub) -> None:
+    stub.otherwise = (503, {}, b"{}")
+
+    async def hurry() -> bool:
+        async with AsyncClient(stub.url) as client:
+            client.track(type="view", anon_id="a", item_id="i")
+            return await client.flush(2.0)
+
+    assert not asyncio.run(hurry())
+    assert 1 <= len(stub.got) <= 20  # without a rest between them it was 43
+
+
 def test_answers_that_are_no_answers(stub: Stub) -> None:
     stub.otherwise = (200, {}, b"<html>welcome to the hotel</html>")
     with Client(stub.url) as client:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
+from endcap.cli.models import sentence, told
 from endcap.config import Config, LearningConfig
 from endcap.engine import Engine
 from endcap.errors import InvalidInput
@@ -21,7 +22,7 @@ from endcap.learning.table import frame
 from endcap.learning.train import asked, rehearse, rewards_of, train_and_judge
 from endcap.runtime import Runtime, VirtualClock
 from endcap.stores.memory import MemoryLog
-from endcap.types import ActionName, Event, Interaction
+from endcap.types import ActionName, Event, Interaction, Item, ItemChange
 
 START_MS = 1_760_000_000_000
 LEARNING = LearningConfig(trees=20, leaves=8, queries=400, window_d=60.0)
@@ -198,6 +199,19 @@ def test_a_log_of_a_few_visits_is_too_short(tmp_path: Path) -> None:
     with pytest.raises(TooFewExamples, match="training needs"):
         train_and_judge(shop(5), tmp_path, CONFIG)
     assert ModelStore(tmp_path).serving() == 0
+
+
+def test_what_there_is_enough_for_is_kept_when_there_are_too_few_requests_for_trees(tmp_path: Path) -> None:
+    log = shop(5)
+    log.append([ItemChange(event_id=f"c{k}", item_id=f"x{k}", ts=START_MS, received_at=START_MS,
+                           item=Item(item_id=f"x{k}", title=f"Red mug {k}")) for k in range(200)])  # fmt: skip
+    outcome = train_and_judge(log, tmp_path, CONFIG)
+    assert isinstance(outcome.vectors["content"], int)
+    assert ModelStore(tmp_path).serving("content") == outcome.vectors["content"]
+    assert outcome.number == 0
+    assert "training needs 50" in outcome.why_no_trees
+    assert f"ranker: {outcome.why_no_trees}" in sentence(outcome).splitlines()
+    assert told(outcome)["ranker"] == outcome.why_no_trees
 
 
 def test_rewards_name_known_outcomes() -> None:

@@ -107,7 +107,11 @@ def write_table(log: EventLog, directory: Path, config: Config, file: Path, prog
 def told(outcome: Outcome) -> dict[str, Any]:
     """An outcome as JSON."""
     network = outcome.network
-    more = {} if network is None else {"youtube_ranker": network if isinstance(network, str) else told(network)}
+    more: dict[str, Any] = {}
+    if network is not None:
+        more["youtube_ranker"] = network if isinstance(network, str) else told(network)
+    if outcome.why_no_trees:
+        more["ranker"] = outcome.why_no_trees
     return {
         "model": outcome.number, "promoted": outcome.promoted, "gate": outcome.verdict, "meta": outcome.meta,
         "worth": outcome.worth, **outcome.vectors, **more,
@@ -125,7 +129,7 @@ def sentence(outcome: Outcome) -> str:
             lines.append(f"model {found}: {kind}, serves from now on")
         else:
             lines.append(f"model {found}: {kind}, {about_worth(worth, found)}")
-    lines += about_ranker(outcome)
+    lines += [f"ranker: {outcome.why_no_trees}"] if outcome.why_no_trees else about_ranker(outcome)
     if isinstance(outcome.network, str):
         lines.append(f"youtube_ranker: {outcome.network}")
     elif outcome.network is not None:

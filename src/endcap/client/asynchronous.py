@@ -167,12 +167,12 @@ class AsyncClient:
             answer, batch = await self._run(self._outbox.deliver(self._calls.timeout_s))
             failures = settle(self._calls, self._outbox, answer, batch, failures)
             if failures:
-                await self._rest(self._calls.pause(failures, answer.retry_after_s))
+                await self._rest(self._calls.pause(failures, answer.retry_after_s), hurried=False)
 
-    async def _rest(self, seconds: float) -> None:
-        """Wait, unless the client is closing."""
+    async def _rest(self, seconds: float, hurried: bool = True) -> None:
+        """Wait, unless the client is closing. ``hurried``: a flush does not wait; after a failure it does as well."""
         deadline = time.monotonic() + seconds
-        while not (self._closing or self._urgent) and (left := deadline - time.monotonic()) > 0:
+        while not (self._closing or (hurried and self._urgent)) and (left := deadline - time.monotonic()) > 0:
             await asyncio.sleep(min(0.05, left))
 
     async def close(self, timeout_s: float = 5.0) -> None:

@@ -108,18 +108,13 @@ class Calls:
 
     def recommend(self, query: Query, shown: bool, default: Sequence[str] | None) -> Steps[Slate]:
         """A slate, never older than what this client has sent. With ``default`` no failure is raised."""
-        asked = query if query.at_least else msgspec.structs.replace(query, at_least=self.offset)
         path = f"/v1/recommend{'' if shown else '?shown=0'}"
+
+        def asked(offset: int) -> Steps[bytes]:
+            return self.ask("POST", path, encode(msgspec.structs.replace(query, at_least=offset)))
+
         try:
-            try:
-                body = yield from self.ask("POST", path, encode(asked))
-            except Overloaded as busy:
-                if busy.code != "behind" or query.at_least:
-                    raise
-                # another server, or one restored from a backup: an older answer is better than none
-                self.offset = 0
-                body = yield from self.ask("POST", path, encode(query))
-            return _slate(body)
+            return _slate((yield from self._known(asked, query.at_least)))
         except msgspec.MsgspecError as wrong:
             if default is None:
                 raise broken(wrong) from wrong
@@ -132,8 +127,23 @@ class Calls:
 
     def search(self, text: str, asked: Mapping[str, str | int | Sequence[str] | None]) -> Steps[Slate]:
         """Items for typed words. ``asked``: parameters of the address; empty ones are left out."""
-        given = {name: value for name, value in {"q": text, "at_least": self.offset, **asked}.items() if value}
-        return decoded(_slate, (yield from self.ask("GET", f"/v1/search?{urlencode(given, doseq=True)}")))
+
+        def found(offset: int) -> Steps[bytes]:
+            given = {name: value for name, value in {"q": text, "at_least": offset, **asked}.items() if value}
+            return self.ask("GET", f"/v1/search?{urlencode(given, doseq=True)}")
+
+        return decoded(_slate, (yield from self._known(found)))
+
+    def _known(self, ask: Callable[[int], Steps[bytes]], at_least: int = 0) -> Steps[bytes]:
+        """``ask`` for an answer that knows all that was sent, or, unless the caller named an offset, for an older one:
+        another server, or one restored from a backup, has nothing newer."""
+        try:
+            return (yield from ask(at_least or self.offset))
+        except Overloaded as busy:
+            if busy.code != "behind" or at_least:
+                raise
+            self.offset = 0
+            return (yield from ask(0))
 
     # ------------------------------------------------------------ writing
 

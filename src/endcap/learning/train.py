@@ -88,6 +88,7 @@ class Outcome:
     vectors: dict[str, int | str] = field(default_factory=dict)  # by kind: number of what was stored, or why not
     worth: dict[str, Verdict] = field(default_factory=dict)  # by deep model: what it brings; passed = it serves now
     network: Outcome | str | None = None  # of the ranking network, or why there is none
+    why_no_trees: str = ""
 
 
 def train_and_judge(
@@ -128,7 +129,12 @@ def train_and_judge(
             store.promote(int(vectors[kind]), done.columns)
     hidden = [kind for kind, verdict in worth.items() if not (verdict.passed or force)]
     contest = Contest(store, done, config, hidden, force, began)
-    trees = contest.trees() if RANKER in kinds else Outcome(meta=done.meta)
+    try:
+        trees = contest.trees() if RANKER in kinds else Outcome(meta=done.meta)
+    except TooFewExamples as few:
+        if all(isinstance(found, str) for found in vectors.values()):
+            raise  # nothing at all was trained
+        trees = Outcome(meta=done.meta, why_no_trees=few.message)
     network = contest.network(progress, checkpoints) if RANKING in kinds else None
     return replace(trees, vectors=vectors, worth=worth, network=network)
 
