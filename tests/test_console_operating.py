@@ -27,6 +27,7 @@ from served import Served, serving
 from test_console import PAYLOADS, browser, card, enter, opened, page, picture, signed_in, violations  # noqa: F401
 from test_console import pytestmark as pytestmark
 from test_experiments import experiment
+from test_experiments_served import wait_until
 from test_scoreboard import Deed, outcomes, slots_of
 from test_train import START_MS
 from test_train import shop as small_shop
@@ -105,6 +106,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         skewed(served)
         mixed = experiment(name="mixed", placement="email", kind="interleave")
         start_in(directory, mixed, CONFIG.placements, served.engine.columns, served.engine.runtime.now())
+        wait_until(lambda: len(served.engine.experiments.all()) == 4)  # the server follows the file once a second
         yield served
 
 
@@ -332,6 +334,7 @@ def test_150_payloads_in_all_that_these_pages_show_never_execute(browser: Any, t
             variants = {"a": {"weight": 0.5}, "b": {"weight": 0.5, "settings": settings}}
             start_in(tmp_path, experiment(name=f"x{k}", variants=variants), config.placements, columns, k + 1)
             stop_in(tmp_path, f"x{k}", " ".join(texts)[:500], k + 2)
+        wait_until(lambda: len(served.engine.experiments.all()) == len(groups))
         served.send(*[{"type": text, "anon_id": "w"} for text in PAYLOADS])
         complaints: list[str] = []
         found = opened(browser, served, complaints)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from endcap.errors import InvalidInput
@@ -219,6 +219,8 @@ def test_a_price_survives_its_writing(cents: int, form: str, continental: bool, 
 
 
 @given(st.binary(max_size=300), st.integers(0, len(RSS)), st.integers(0, 40))
+@example(noise=b"\xfe\xff", at=0, cut=0)  # a UTF-16 text of an odd length
+@example(noise=b"\xff\xfe\x00\xd8", at=0, cut=0)  # half of a pair
 def test_no_damage_to_a_feed_is_more_than_refusals(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, at: int, cut: int
 ) -> None:

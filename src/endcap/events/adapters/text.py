@@ -1,10 +1,11 @@
 """Opening text files of unknown making: UTF-8 with or without a mark, UTF-16 by its mark, gzip by its name.
 
-Bytes that are not valid UTF-8 become lone surrogates, so that only the records that hold them are refused.
+Bytes that are not valid become lone surrogates, so that only the records that hold them are refused.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 from collections.abc import Iterator
@@ -15,6 +16,16 @@ from typing import BinaryIO, TextIO, cast
 from endcap.errors import InvalidInput
 
 ADVICE = "convert the file, for example: iconv -f latin1 -t utf-8 OLD > NEW"
+LONE = "endcap.lone_surrogate"
+
+
+def _lone(wrong: UnicodeError) -> tuple[str, int]:
+    """What stands for bytes that are no text; ``surrogateescape`` knows those above 127 alone, UTF-16 has others."""
+    assert isinstance(wrong, UnicodeDecodeError)
+    return "\udc80" * (wrong.end - wrong.start), wrong.end
+
+
+codecs.register_error(LONE, _lone)
 
 
 @contextmanager
@@ -26,7 +37,7 @@ def open_text(path: Path, newline: str | None = None) -> Iterator[tuple[TextIO, 
             mark = plain.read(2)
             plain.seek(0)
             encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-            with io.TextIOWrapper(plain, encoding, errors="surrogateescape", newline=newline) as text:
+            with io.TextIOWrapper(plain, encoding, errors=LONE, newline=newline) as text:
                 yield text, raw
     except FileNotFoundError:
         raise InvalidInput(f"no file at {path}; check the path") from None
