@@ -2,7 +2,8 @@
 
 Idea: a shopper's history is cut, from its end, into windows of at most ``most`` items; every item of a window is asked
 for, given those before it, in one pass over the window. Windows of similar length share a batch, filled up on the
-right, where a causal network never looks. The softmax is over all items while these are few, else over the right one
+right, where a causal network never looks. A position weighs the same in a batch of short windows and in one of long
+ones: otherwise long histories hardly count. The softmax is over all items while these are few, else over the right one
 and ``NEGATIVES`` drawn evenly, anew for each of ``GROUPS`` parts of a batch (sampled softmax as in Klenitskiy and
 Vasilev, RecSys 2023, and eSASRec, RecSys 2025; drawn evenly, a correction would be the same for all, so there is none).
 
@@ -124,6 +125,7 @@ class Course:
     def __init__(self, net: Reader, windows: Windows, seed: int) -> None:
         self.net, self._windows, self._seed = net, windows, seed
         self._n_items = net.out.weight.shape[0]
+        self._usual = float((windows.end - windows.begin - 1).sum()) / max(1, len(self))  # positions of a batch
         self._epoch = 0
 
     def __len__(self) -> int:
@@ -137,7 +139,8 @@ class Course:
             places, lengths = self._padded(self._windows.begin[chosen], self._windows.end[chosen])
             user = self.net.read(places[:, :-1], lengths - 1)
             asked = torch.arange(places.shape[1] - 1)[None, :] < (lengths - 1)[:, None]
-            yield self._loss(user[asked], places[:, 1:][asked], rng)
+            right = places[:, 1:][asked]
+            yield self._loss(user[asked], right, rng) * (right.shape[0] / self._usual)
 
     def _batches(self, rng: np.random.Generator) -> list[I8]:
         """Windows of one pass by batch: of similar length, in random order."""
