@@ -18,7 +18,7 @@ from endcap.features.retrieval import columns as retrieval_columns
 from endcap.interest.interest import empty_interest
 from endcap.learning.examples import Table
 from endcap.learning.worth import Blind, masked, without
-from endcap.models.network import DEPTH, LEAST, Moment, Network, NetworkSource, Window
+from endcap.models.network import DEPTH, LEAST, Network, NetworkSource, Window
 from endcap.preprocess.ids import Ids
 from endcap.types import ACTION_CODE, F4, Interest
 
@@ -166,68 +166,6 @@ def test_followed_or_asked_late_is_the_same() -> None:
     early, late = source_of(entries), source_of(entries)
     early.follow(0)
     np.testing.assert_array_equal(early.user_vector(asked_at(1_000)), late.user_vector(asked_at(1_000)))
-
-
-def test_the_page_of_what_was_just_viewed_is_no_second_view() -> None:
-    source = source_of([(1, 10, VIEW), (2, 20, VIEW)])
-    source.follow(0)
-    np.testing.assert_array_equal(source.user_vector(asked_at(25, [2])), source.user_vector(asked_at(25)))
-    assert len(source.asked) == 1
-    source.user_vector(asked_at(25, [1]))
-    assert source.asked[-1].place.tolist() == [1, 2, 1], "another page is one"
-    hidden = source_of([(1, 10, VIEW), (2, 20, HIDE)])
-    hidden.user_vector(asked_at(25, [2]))
-    assert hidden.asked[-1].place.tolist() == [1, 2]
-    visit = source_of([(2, 20, VIEW)], Visit)
-    visit.user_vector(asked_at(20 + Visit.gap_s + 1, [2]))
-    assert [one.place.tolist() for one in visit.asked] == [[2]], "a page that was left open begins a visit"
-
-
-class ByShelf(Mean):
-    """A model for which the placement matters, and the hour."""
-
-    momentary = True
-
-    def at_moment(self, user_vector: F4 | None, moment: Moment) -> F4 | None:
-        return None if user_vector is None else user_vector + len(moment.placement) + moment.hour / 24
-
-
-def shelves(source: NetworkSource, t_s: int, placement: str) -> list[tuple[int, float]]:
-    table = Candidates(("sasrec",))
-    table.begin(N)
-    interest = asked_at(t_s)
-    interest.placement, interest.hour = placement, t_s // 3_600 % 24
-    source.retrieve(interest, table, 0, 8)
-    return [(int(table.items[k]), float(table.score[k, 0])) for k in range(len(table))]
-
-
-def viewed(source: NetworkSource, item: int, at_s: int) -> None:
-    ring = source._rings
-    ring.item, ring.at_s = np.append(ring.item, np.int32(item)), np.append(ring.at_s, np.uint32(at_s))
-    ring.action = np.append(ring.action, np.int8(VIEW))
-    ring.blocks.length[0] += 1
-    ring.count[0] += 1
-
-
-@pytest.mark.parametrize(("kind", "at_first"), [(Mean, 1), (ByShelf, 0)])
-def test_answers_are_there_before_they_are_asked_for(kind: type[Mean], at_first: int) -> None:
-    ahead, late = source_of([(1, 10, VIEW)], kind), source_of([(1, 10, VIEW)], kind)
-    ahead.follow(0, search=True)
-    assert len(ahead._answers) == at_first, "nobody knows yet on which shelves this shopper looks"
-    for step, shelf in ((20, "home"), (21, "product"), (22, "product")):
-        assert shelves(ahead, step, shelf) == shelves(late, step, shelf)
-    for step, item in enumerate((4, 7, 9)):
-        at_s = 3_590 + 20 * step  # over the hour
-        viewed(ahead, item, at_s)
-        viewed(late, item, at_s)
-        ahead.follow(0, search=True)
-        prepared = len(ahead._answers)
-        for shelf in ("product", "home"):
-            assert shelves(ahead, at_s + 1, shelf) == shelves(late, at_s + 1, shelf)
-        assert len(ahead._answers) == prepared, "nothing was left to search"
-    viewed(ahead, 2, 9_000)
-    ahead.follow(0)
-    assert len(ahead._answers) == prepared, "only where it was told to search"
 
 
 def test_a_query_of_the_past_does_not_see_later_events_and_leaves_nothing_behind() -> None:

@@ -23,7 +23,7 @@ from endcap.learning.networks import Lessons, fit_network
 from endcap.learning.networks.bags import Batch, bags, rows_of
 from endcap.learning.networks.two_tower import Towers
 from endcap.learning.sequences import Sequences
-from endcap.models.network import Network, Window, moment_of
+from endcap.models.network import Network, Window
 from endcap.models.two_tower import TwoTowerSource, attribute_vectors, bag_weights, taste, weekday_of
 from endcap.preprocess.ids import Ids
 from endcap.runtime import Runtime, VirtualClock
@@ -130,7 +130,7 @@ def test_serving_computes_the_formula_of_the_training(lessons: Lessons, network:
     shop = Shop(network)
     interest = interest_of([], t_s=START_S)
     interest.hour, interest.device = 9, 2
-    got = shop.source.at_moment(shop.source.encode(Window(place, age_s, action)), moment_of(interest))
+    got = shop.source.at_moment(shop.source.encode(Window(place, age_s, action)), interest)
     np.testing.assert_allclose(got, expected.numpy(), rtol=1e-4, atol=1e-5)
     attributes = attribute_vectors([record(item) for item in range(N)], network.arrays["text"], network.arrays["table"])
     np.testing.assert_allclose(network.vectors, network.arrays["learned"] + attributes, rtol=1e-4, atol=1e-5)

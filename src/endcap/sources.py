@@ -49,7 +49,6 @@ SOURCES = (
 )
 TRAINED = ("factors", "content", "alike", *MODELS)
 Trained = Factors | ContentModel | Fusion | Network
-SEARCHED = 2  # shoppers of one commit whose answers are searched at once, as far as no moment is needed for them
 FOLLOWED = 8  # shoppers of one commit whose vectors are computed at once; under load a request does it when it comes
 
 
@@ -131,10 +130,7 @@ class Sources:
         return [name for name, model in found.items() if model is not None]
 
     def follow(self, stored: Sequence[Stored]) -> None:
-        """Compute vectors and answers of shoppers whose events were just folded, so that their next request need not.
-
-        A commit grows with the load, so a server that is busy with events prepares little of this and answers later.
-        """
+        """Compute the vectors of shoppers whose events were just folded, so that their next request need not."""
         awake = [source for source in self.networks.values() if source.network is not None]
         if not awake:
             return
@@ -142,7 +138,7 @@ class Sources:
         people = {person(one.event.user_id, one.event.anon_id) for one in stored if isinstance(one.event, Interaction)}
         for user in sorted(people)[:FOLLOWED]:
             for source in awake:
-                source.follow(user, search=len(people) <= SEARCHED)
+                source.follow(user)
 
 
 def projection_of(kind: str, model: Trained | None) -> F4 | None:

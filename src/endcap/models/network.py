@@ -16,14 +16,6 @@ of events that they know. Scores of proposals are exp(score - best score): posit
 
 The best ``DEPTH`` items of the last ``ANSWERS`` vectors are remembered too: the other shelves of a page, a page loaded
 again and strangers at the same moment ask what was just answered. Equal vectors give equal answers, so nobody can tell.
-So ``follow`` may also search, and the request after an event finds its answer: at once where no moment is needed, else
-at the moments that this shopper asked for after the event before, for the next page has the shelves of the last one.
-
-Layout: ``ItemVectors`` (models/vectors.py); the vectors of the last ``KEPT`` shoppers in a dictionary with the number
-of events that they know. Scores of proposals are exp(score - best score): positive, 1 for the best.
-
-The best ``DEPTH`` items of the last ``ANSWERS`` vectors are remembered too: the other shelves of a page, a page loaded
-again and strangers at the same moment ask what was just answered. Equal vectors give equal answers, so nobody can tell.
 
 Cost: the search of models/vectors.py and ~25 us around it, ~12 us for a remembered answer; computing a vector is the
 model's own cost, once per event. Memory: 4 bytes x dim for an item and for a kept shopper, 3 MB for answers. Not for:
@@ -33,7 +25,7 @@ items that were not there at training, unless the model gives them vectors by th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,7 +46,6 @@ KEPT = 65_536  # shoppers whose vectors are remembered
 RING = 64
 ANSWERS = 4_096  # vectors whose best items are remembered
 DEPTH = 64  # best items of a remembered answer; a shorter list is its beginning
-EXPECTED = 4  # moments that the next requests of a shopper are prepared for
 CREDITED = 16  # newest seeds that one of may be the reason for a proposal
 LEAST = 1e-6  # score of the weakest proposal
 GRAPH = "graph:"
@@ -151,30 +142,6 @@ class Window:
         return int(self.place.shape[0])
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What a request adds to a shopper's vector."""
-
-    t_s: int  # epoch s
-    hour: int  # local, -1 = unknown
-    device: int
-    region: int
-    placement: str
-    since_s: float  # since the shopper's newest touch; 0 when the query names items
-
-    def later(self, t_s: int) -> Moment:
-        """The same at another time, right after a touch."""
-        hour = (self.hour + t_s // 3_600 - self.t_s // 3_600) % 24 if self.hour >= 0 else -1
-        return replace(self, t_s=t_s, hour=hour, since_s=0.0)
-
-
-def moment_of(interest: Interest) -> Moment:
-    """The moment of a request."""
-    named = interest.n_context or not interest.n_seeds
-    since_s = 0.0 if named else float(interest.age_s[: interest.n_seeds].min())
-    return Moment(interest.t_s, interest.hour, interest.device, interest.region, interest.placement, since_s)
-
-
 @njit(cache=True, nogil=True)
 def read_window(
     start: int, length: int, item: I4, at_s: U4, action: I1, until_s: int, from_now: bool, gap_s: int, most: int,
@@ -229,7 +196,6 @@ class NetworkSource:
     """A source around a network. Silent until ``use`` was called. A model overrides ``encode`` and what it must."""
 
     name = ""
-    momentary = False  # whether ``at_moment`` adds anything, so that an answer cannot be prepared
     most = 50  # entries of a window
     gap_s = 0  # > 0: a window is the running session, which a longer pause ends
 
@@ -239,7 +205,6 @@ class NetworkSource:
         self._rings = rings
         self.place_of: I4 = np.zeros(0, np.int32)  # by dense item, -1 = none
         self._kept: dict[int, tuple[int, int, F4 | None]] = {}  # by user: events, newest of them, vector
-        self._asked: dict[int, tuple[int, list[Moment]]] = {}  # by user: events, moments of requests since then
         self._answers: dict[bytes, tuple[I4, F4]] = {}  # by vector: items, scores
         self._answered = 0  # version of the vectors that these are of
         self._places: I4 = np.zeros(2 * RING, np.int32)
@@ -249,7 +214,6 @@ class NetworkSource:
     def use(self, network: Network | None, items: Names) -> None:
         """Serve another network from the next query on, or none; those of its items unknown here are left out."""
         self._kept.clear()
-        self._asked.clear()
         self.network = network
         if network is None:
             self.vectors.clear(0)
@@ -272,43 +236,16 @@ class NetworkSource:
         """The vector [dim] of a shopper from a window that holds something; None when it says nothing."""
         raise NotImplementedError
 
-    def at_moment(self, user_vector: F4 | None, moment: Moment) -> F4 | None:
-        """The vector for this request: what hour, place and device add. Only called where ``momentary``."""
+    def at_moment(self, user_vector: F4 | None, interest: Interest) -> F4 | None:
+        """The vector for this request: what hour, place and device add."""
         return user_vector
 
     # ------------------------------------------------------------ windows and vectors
 
-    def follow(self, user: int, search: bool = False) -> None:
-        """Compute the shopper's vector now, and ``search`` where that can be, so that the next request finds both."""
+    def follow(self, user: int) -> None:
+        """Compute the shopper's vector now, so that the next request finds it."""
         if self.network is not None and 0 <= user < self._rings.count.shape[0]:
-            vector = self._of_ring(user)
-            if search and vector is not None:
-                for x in self._expected(user, vector):
-                    self._best(x, DEPTH)
-
-    def _expected(self, user: int, vector: F4) -> list[F4]:
-        """The vectors of the requests that may come next: of the moments that were asked for after the event before."""
-        if not self.momentary:
-            return [vector]
-        newest_s = self._newest_s(user)
-        _, asked = self._asked.get(user, (0, []))
-        found = [self.at_moment(vector, moment.later(newest_s)) for moment in asked]
-        return [x for x in found if x is not None]
-
-    def _at(self, vector: F4 | None, interest: Interest, of_ring: bool = False) -> F4 | None:
-        """The vector at a request's moment, which is kept in mind for the next event where it is ``of_ring``."""
-        if not self.momentary:
-            return vector
-        moment, user = moment_of(interest), interest.user
-        if of_ring:
-            count, (known, asked) = int(self._rings.count[user]), self._asked.pop(user, (0, []))
-            asked = asked if known == count else []
-            if len(asked) < EXPECTED and all(one.placement != moment.placement for one in asked):
-                asked.append(moment)
-            if len(self._asked) >= KEPT:
-                del self._asked[next(iter(self._asked))]
-            self._asked[user] = (count, asked)
-        return self.at_moment(vector, moment)
+            self._of_ring(user)
 
     def _of_ring(self, user: int) -> F4 | None:
         """The vector of a shopper's whole ring."""
@@ -350,30 +287,18 @@ class NetworkSource:
     def user_vector(self, interest: Interest) -> F4 | None:
         """The vector [dim] of a request, None when the model has nothing to say."""
         user = interest.user
+        if interest.n_context:
+            window = self._window(user, interest.t_s, interest.seeds[: interest.n_context].tolist()[::-1])
+            return self.at_moment(self.encode(window) if len(window) else None, interest)
         newest_s = self._newest_s(user) if user >= 0 else 0
-        if interest.n_context and not self._was_just_seen(interest):
-            named = interest.seeds[: interest.n_context].tolist()[::-1]
-        elif not newest_s or (self.gap_s and interest.t_s - newest_s > self.gap_s):
-            return self._at(None, interest)
-        elif newest_s > interest.t_s:
-            named = ()
-        else:
-            return self._at(self._of_ring(user), interest, of_ring=True)
-        window = self._window(user, interest.t_s, named)
-        return self._at(self.encode(window) if len(window) else None, interest)
-
-    def _was_just_seen(self, interest: Interest) -> bool:
-        """Whether the query names nothing but the shopper's newest entry: the page whose view came before it."""
-        user, rings = interest.user, self._rings
-        if interest.n_context != 1 or user < 0 or not rings.blocks.length[user]:
-            return False
-        newest = rings.blocks.start[user] + rings.blocks.length[user] - 1
-        since_s = interest.t_s - int(rings.at_s[newest])
-        return bool(
-            rings.item[newest] == interest.seeds[0]
-            and ACTION_WEIGHT[rings.action[newest]] > 0.0
-            and 0 <= since_s <= (self.gap_s or since_s)
-        )
+        if not newest_s:
+            return self.at_moment(None, interest)
+        if newest_s > interest.t_s:
+            window = self._window(user, interest.t_s)
+            return self.at_moment(self.encode(window) if len(window) else None, interest)
+        if self.gap_s and interest.t_s - newest_s > self.gap_s:
+            return self.at_moment(None, interest)
+        return self.at_moment(self._of_ring(user), interest)
 
     # ------------------------------------------------------------ retrieval
 

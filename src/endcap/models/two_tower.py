@@ -35,9 +35,9 @@ from endcap.blocks import grown
 from endcap.errors import ArtifactError
 from endcap.models.content import DIM as TEXT_DIM
 from endcap.models.content import unfitted, vectors_of
-from endcap.models.network import RING, Moment, Network, NetworkSource, Rings, Window
+from endcap.models.network import RING, Network, NetworkSource, Rings, Window
 from endcap.models.terms import bag_of
-from endcap.types import ACTION_WEIGHT, DEVICES, F4, I1, I4, Arrays, Item
+from endcap.types import ACTION_WEIGHT, DEVICES, F4, I1, I4, Arrays, Interest, Item
 
 HASHED = 4_096  # rows of the table of attributes
 HALF_LIFE_S = 86_400.0  # of a behaviour's weight, on top of its rank
@@ -136,7 +136,6 @@ class TwoTowerSource(NetworkSource):
     """Proposes by R = softmax(W X + H A + C_t)."""
 
     name = "two_tower"
-    momentary = True
 
     def __init__(self, rings: Rings, catalogue: Records, regions: Named) -> None:
         """``regions``: the dictionary that an interest's region is a number of."""
@@ -224,16 +223,16 @@ class TwoTowerSource(NetworkSource):
         )  # fmt: skip
         return out
 
-    def at_moment(self, user_vector: F4 | None, moment: Moment) -> F4:
+    def at_moment(self, user_vector: F4 | None, interest: Interest) -> F4:
         """f(X) + g(C_t); of a shopper of whom nothing is known, f of an empty bag."""
         arrays = self._arrays
         taste_now = self._none if user_vector is None else user_vector
-        now = arrays["weekday"][weekday_of(moment.t_s)] + arrays["device"][moment.device]
-        if moment.hour >= 0:
-            now = now + arrays["hour"][moment.hour]
-        region = self._regions.name(moment.region) if moment.region >= 0 else ""
-        now = now + arrays["region"][self._region_row.get(region, UNKNOWN)]
-        found: F4 = taste_now + now + arrays["placement"][self._placement_row.get(moment.placement, UNKNOWN)]
+        moment = arrays["weekday"][weekday_of(interest.t_s)] + arrays["device"][interest.device]
+        if interest.hour >= 0:
+            moment = moment + arrays["hour"][interest.hour]
+        region = self._regions.name(interest.region) if interest.region >= 0 else ""
+        moment = moment + arrays["region"][self._region_row.get(region, UNKNOWN)]
+        found: F4 = taste_now + moment + arrays["placement"][self._placement_row.get(interest.placement, UNKNOWN)]
         return found
 
 

@@ -25,14 +25,13 @@ import numpy as np
 from numba import njit
 
 from endcap.errors import ArtifactError
-from endcap.models.network import Moment, Network, NetworkSource, Rings, Window
+from endcap.models.network import Network, NetworkSource, Rings, Window
 from endcap.models.two_tower import WEEKDAYS, weekday_of
-from endcap.types import DEVICES, F4, Arrays
+from endcap.types import DEVICES, F4, Arrays, Interest
 
 MOMENT = 16  # numbers that say hour, weekday and device
 NUMBERS = 5  # of recency and age
 LONGEST = 20.7  # log(1 + seconds) of ever: 2^30 s
-STEPS = 16  # of recency; up to 2.6 s are the first
 DAYS = 30.0  # ages count in this many days
 MATRICES = ("hour", "weekday", "device", "w1", "b1", "w2", "b2", "w3", "b3")
 
@@ -58,15 +57,14 @@ def user_of(x: F4, w1: F4, b1: F4, w2: F4, b2: F4, w3: F4, b3: F4, first: F4, se
 
 
 def recency(since_s: float) -> float:
-    """Seconds since the newest behaviour, from 0 to 1, in steps: a request of the next two seconds is no other one."""
-    return math.floor(STEPS * math.log1p(max(0.0, since_s)) / LONGEST) / STEPS
+    """Seconds since the newest behaviour, from 0 to 1."""
+    return math.log1p(max(0.0, since_s)) / LONGEST
 
 
 class YoutubeSource(NetworkSource):
     """Proposes by the candidate network."""
 
     name = "youtube"
-    momentary = True
 
     def __init__(self, rings: Rings) -> None:
         super().__init__(rings)
@@ -85,15 +83,15 @@ class YoutubeSource(NetworkSource):
         found: F4 = self._arrays["inputs"][window.place].mean(axis=0)
         return found
 
-    def at_moment(self, user_vector: F4 | None, moment: Moment) -> F4:
+    def at_moment(self, user_vector: F4 | None, interest: Interest) -> F4:
         """The user vector of this request."""
         arrays, x, dim = self._arrays, self._x, self._dim
         x[:dim] = 0.0 if user_vector is None else user_vector
-        now = arrays["weekday"][weekday_of(moment.t_s)] + arrays["device"][moment.device]
-        if moment.hour >= 0:
-            now = now + arrays["hour"][moment.hour]
-        x[dim : dim + MOMENT] = now
-        r = 1.0 if user_vector is None else recency(moment.since_s)
+        moment = arrays["weekday"][weekday_of(interest.t_s)] + arrays["device"][interest.device]
+        if interest.hour >= 0:
+            moment = moment + arrays["hour"][interest.hour]
+        x[dim : dim + MOMENT] = moment
+        r = 1.0 if user_vector is None else recency(since_newest(interest))
         x[dim + MOMENT :] = (r, r * r, math.sqrt(r), 0.0, 0.0)  # an example of now has no age
         out = np.empty(dim, np.float32)
         user_of(
@@ -101,6 +99,13 @@ class YoutubeSource(NetworkSource):
             self._first, self._second, out,
         )  # fmt: skip
         return out
+
+
+def since_newest(interest: Interest) -> float:
+    """Seconds since the shopper's newest touch, 0 when the query names items."""
+    if interest.n_context or not interest.n_seeds:
+        return 0.0
+    return float(interest.age_s[: interest.n_seeds].min())
 
 
 def checked(network: Network) -> Arrays:

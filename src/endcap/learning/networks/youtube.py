@@ -24,7 +24,7 @@ from endcap.learning.networks.bags import Batch, Course, cross_entropy, taken
 from endcap.learning.networks.fitting import train
 from endcap.models.network import Network
 from endcap.models.two_tower import WEEKDAYS
-from endcap.models.youtube import DAYS, LONGEST, MATRICES, MOMENT, NUMBERS, STEPS
+from endcap.models.youtube import DAYS, LONGEST, MATRICES, MOMENT, NUMBERS
 from endcap.types import DEVICES
 
 RATE = 2e-3
@@ -55,7 +55,7 @@ class Candidates(nn.Module):
         mean = functional.dropout(mean, DROPPED, self.training)
         hour, weekday, device = batch.context[:, 0], batch.context[:, 1], batch.context[:, 2]
         moment = self.hour[hour] + self.weekday[weekday] + self.device[device]
-        r = torch.floor(STEPS * torch.log1p(batch.since_s) / LONGEST) / STEPS
+        r = torch.log1p(batch.since_s) / LONGEST
         a = batch.age_s / (DAYS * DAY_S) if self.training else torch.zeros_like(r)
         numbers = torch.stack((r, r * r, r.sqrt(), a, a.sqrt()), dim=1)
         x = torch.cat((mean, moment, numbers), dim=1)
