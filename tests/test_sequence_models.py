@@ -22,7 +22,7 @@ from endcap.errors import ArtifactError  # noqa: E402
 from endcap.features.histories import Histories  # noqa: E402
 from endcap.learning.boosting import TooFewExamples  # noqa: E402
 from endcap.learning.networks import Lessons, fit_network, gru4rec, nextitnet, sasrec  # noqa: E402
-from endcap.learning.networks.windows import cut  # noqa: E402
+from endcap.learning.networks.windows import BATCH, Course, Windows, cut  # noqa: E402
 from endcap.learning.sequences import Sequences  # noqa: E402
 from endcap.models.gru4rec import Gru4RecSource  # noqa: E402
 from endcap.models.network import Network, NetworkSource, Window  # noqa: E402
@@ -111,6 +111,26 @@ def test_a_state_carried_on_equals_one_read_anew(places: list[int]) -> None:
         assert carried is not None
         assert fresh is not None
         np.testing.assert_allclose(carried, fresh, atol=1e-5)
+
+
+def test_every_position_weighs_the_same_whatever_the_length_of_its_window() -> None:
+    rng = np.random.default_rng(2)
+    lengths = np.concatenate([np.full(BATCH, 2), np.full(BATCH, 12), [30]])  # three batches
+    end = np.cumsum(lengths).astype(np.int64)
+    place = rng.integers(0, ITEMS, int(end[-1])).astype(np.int32)
+    none = np.zeros(0, np.int64)
+    taught = Windows(place, end - lengths, end, none, none, none.astype(np.int32))
+    net = untrained("sasrec")[0]
+    course = Course(net, taught, seed=1)
+    with torch.no_grad():
+        losses = [float(loss) for loss in course.losses(0)]
+        each = []
+        for begin, stop in zip(taught.begin.tolist(), end.tolist(), strict=True):
+            read = torch.from_numpy(place[None, begin:stop].astype(np.int64))
+            user = net.read(read[:, :-1], torch.tensor([stop - begin - 1]))[0]
+            each.append(torch.nn.functional.cross_entropy(user @ net.out.weight.T, read[0, 1:], reduction="none"))
+    assert len(losses) == 3
+    assert np.mean(losses) == pytest.approx(float(torch.cat(each).mean()), rel=1e-5)
 
 
 def test_a_padded_batch_is_read_like_each_window_alone() -> None:
