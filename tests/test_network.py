@@ -18,7 +18,7 @@ from endcap.features.retrieval import columns as retrieval_columns
 from endcap.interest.interest import empty_interest
 from endcap.learning.examples import Table
 from endcap.learning.worth import Blind, masked, without
-from endcap.models.network import DEPTH, LEAST, Network, NetworkSource, Window
+from endcap.models.network import DEPTH, LEAST, Network, NetworkSource, Window, placed
 from endcap.preprocess.ids import Ids
 from endcap.types import ACTION_CODE, F4, Interest
 
@@ -283,3 +283,38 @@ def test_remembered_answers_are_what_a_search_finds(asked: list[tuple[int, int, 
         best = np.argsort(-truth, kind="stable")[:most]
         assert items.tolist() == item_of[best].tolist()
         np.testing.assert_allclose(scores, truth[best], atol=1e-4)
+
+
+@pytest.mark.parametrize("missing", [[], [0, 7], list(range(N))])
+def test_vectors_placed_before_the_swap_serve_as_those_placed_in_it(missing: list[int]) -> None:
+    early, late = Ids(), names()
+    for k in range(N):
+        early.intern(f"p{k}" if k not in missing else f"else{k}")  # the same numbers: these ids are not met yet
+    ready = placed(network(), early)
+    one, other = Mean(Ring([])), Mean(Ring([]))
+    one.use(network(), late, ready)
+    other.use(network(), late)
+    assert one.place_of.tolist() == other.place_of.tolist()
+    x = np.random.default_rng(3).normal(size=DIM).astype(np.float32)
+    for mine, its in zip(one._best(x, N), other._best(x, N), strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
+def test_vectors_placed_for_other_numbers_are_not_used() -> None:
+    turned = Ids()
+    for k in reversed(range(N)):
+        turned.intern(f"p{k}")
+    source, right = Mean(Ring([])), Mean(Ring([]))
+    source.use(network(), names(), placed(network(), turned))
+    right.use(network(), names())
+    x = np.random.default_rng(4).normal(size=DIM).astype(np.float32)
+    assert source._best(x, N)[0].tolist() == right._best(x, N)[0].tolist()
+
+
+def test_what_was_answered_before_a_swap_is_forgotten() -> None:
+    source = source_of([(3, 100, VIEW)])
+    x = np.random.default_rng(6).normal(size=DIM).astype(np.float32)
+    source._best(x, N)
+    other = network(seed=9)
+    source.use(other, names(), placed(other, names()))
+    assert source._best(x, N)[0].tolist() == np.argsort(-(other.vectors @ x), kind="stable").tolist()

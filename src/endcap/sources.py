@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from endcap.models.alike import MODALITIES, AlikeSource
 from endcap.models.cold import ColdItems
 from endcap.models.content import ContentModel, ContentSource, unfitted
@@ -18,7 +20,7 @@ from endcap.models.gru4rec import Gru4RecSource
 from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
 from endcap.models.kindred import KindredSource
-from endcap.models.network import MODELS, Network, NetworkSource
+from endcap.models.network import MODELS, Network, NetworkSource, Placed, placed
 from endcap.models.nextitnet import NextItNetSource
 from endcap.models.popular import PopularSource, TrendingSource
 from endcap.models.sasrec import SasRecSource
@@ -49,6 +51,7 @@ SOURCES = (
 )
 TRAINED = ("factors", "content", "alike", *MODELS)
 Trained = Factors | ContentModel | Fusion | Network
+Ready = F4 | Placed | None
 FOLLOWED = 8  # shoppers of one commit whose vectors are computed at once; under load a request does it when it comes
 
 
@@ -101,19 +104,26 @@ class Sources:
         other.terms.asked = self.terms.asked
         return other
 
-    def use(self, kind: str, model: Trained | None, projection: F4 | None = None) -> None:
+    def ready(self, kind: str, model: Trained | None) -> Ready:
+        """What ``use`` needs beside a model; takes seconds for a large one, for which nobody should hold a lock."""
+        if kind == "content":
+            return model.projection() if isinstance(model, ContentModel) else unfitted()
+        return placed(model, self._state.items) if isinstance(model, Network) else None
+
+    def use(self, kind: str, model: Trained | None, ready: Ready = None) -> None:
         """Let the source ``kind`` speak by another model from the next query on, or by none.
 
-        ``projection``: of a content space, from ``projection_of``. ``ArtifactError`` when the model cannot be right.
+        ``ready``: from the method of that name; a content space needs it. ``ArtifactError`` when the model cannot be
+        right.
         """
-        if kind == "content" and isinstance(model, ContentModel | None) and projection is not None:
-            self.content.use(model, projection)
+        if kind == "content" and isinstance(model, ContentModel | None) and isinstance(ready, np.ndarray):
+            self.content.use(model, ready)
         elif kind == "factors" and isinstance(model, Factors | None):
             self.factors.use(model, self._state.items)
         elif kind == "alike" and isinstance(model, Fusion | None):
             self.alike.use(model)
         elif kind in MODELS and isinstance(model, Network | None):
-            self.networks[kind].use(model, self._state.items)
+            self.networks[kind].use(model, self._state.items, ready if isinstance(ready, Placed) else None)
         else:
             raise TypeError(f"a {type(model).__name__} is no model of the source {kind!r}")
 
@@ -139,10 +149,3 @@ class Sources:
         for user in sorted(people)[:FOLLOWED]:
             for source in awake:
                 source.follow(user)
-
-
-def projection_of(kind: str, model: Trained | None) -> F4 | None:
-    """What ``Sources.use`` needs beside a content space; takes half a second, for which nobody should hold a lock."""
-    if kind != "content":
-        return None
-    return model.projection() if isinstance(model, ContentModel) else unfitted()

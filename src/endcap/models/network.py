@@ -128,6 +128,29 @@ class Rings(Protocol):
     count: I4
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A network's vectors as searches read them. Coding many takes seconds, for which nobody should hold a lock."""
+
+    dense: I4  # [n] by place: dense id of the item at that moment, -1 = unknown
+    vectors: ItemVectors
+
+
+def dense_of(network: Network, items: Names) -> I4:
+    """Dense ids [n] of a network's items, -1 for those that are unknown."""
+    return np.array([items.get(item_id) for item_id in network.item_ids], np.int32)
+
+
+def placed(network: Network, items: Names) -> Placed:
+    """What ``NetworkSource.use`` takes over. ``ArtifactError`` when the network cannot be right."""
+    network.check()
+    dense = dense_of(network, items)
+    known = np.flatnonzero(dense >= 0)
+    vectors = ItemVectors(network.vectors.shape[1])
+    vectors.put(dense[known], network.vectors[known])
+    return Placed(dense, vectors)
+
+
 @dataclass(slots=True)
 class Window:
     """What a shopper did, oldest first. The arrays are scratch: the next window overwrites them."""
@@ -211,18 +234,25 @@ class NetworkSource:
         self._age_s: I4 = np.zeros(2 * RING, np.int32)
         self._action: I1 = np.zeros(2 * RING, np.int8)
 
-    def use(self, network: Network | None, items: Names) -> None:
-        """Serve another network from the next query on, or none; those of its items unknown here are left out."""
+    def use(self, network: Network | None, items: Names, ready: Placed | None = None) -> None:
+        """Serve another network from the next query on, or none; those of its items unknown here are left out.
+
+        ``ready`` is ``placed(network, items)`` of a moment before: without it the vectors are coded here. Items that
+        came since are put behind it; when ids were given anew since, it is of no use and all is done again.
+        """
         self._kept.clear()
         self.network = network
         if network is None:
             self.vectors.clear(0)
             return
         network.check()
-        dense = np.array([items.get(item_id) for item_id in network.item_ids], np.int32)
+        dense = dense_of(network, items)
         known = np.flatnonzero(dense >= 0)
-        self.vectors.clear(network.vectors.shape[1])
-        self.vectors.put(dense[known], network.vectors[known])
+        if ready is None or not np.array_equal(ready.dense[ready.dense >= 0], dense[ready.dense >= 0]):
+            ready = placed(network, items)
+        self.vectors.become(ready.vectors)
+        late = known[ready.dense[known] < 0]
+        self.vectors.put(dense[late], network.vectors[late])
         self.place_of = np.full(int(dense.max(initial=-1)) + 1, -1, np.int32)
         self.place_of[dense[known]] = known
         self.open(network)

@@ -39,6 +39,7 @@ ROWS_OF_A_LIST = 1_000
 PROBED = 0.3  # share of the lists that is read
 READ = 4  # rows scored again for each that is wanted
 LEAST_READ = 200
+LISTED_READ = 1_600  # the least where codes lie in lists: among more rows more codes are alike
 TAIL = 1_024  # rows outside of the codes before they are coded too
 GROWTH = 4  # codes are fitted anew when there are so many times the rows
 FITTED = 8_192  # rows that codes are fitted on
@@ -122,7 +123,7 @@ def propose(
 class Codes:
     """The first ``n`` rows as codes, in faiss."""
 
-    __slots__ = ("_answer", "_index", "_pointers", "_scores", "_x", "fitted", "n")
+    __slots__ = ("_answer", "_index", "_pointers", "_scores", "_x", "fitted", "listed", "n")
 
     def __init__(self, vectors: F4) -> None:
         """Fit to ``vectors`` [n, dim] and hold them. The same vectors give the same codes."""
@@ -136,6 +137,7 @@ class Codes:
         made: Any = faiss.index_factory
         self._index = made(dim, name, faiss.METRIC_INNER_PRODUCT)
         self.n = self.fitted = 0
+        self.listed = lists > 0
         rows = np.random.default_rng(0).permutation(n)[: max(FITTED, lists * ROWS_A_CENTRE)]
         with threadpool_limits(1):
             self._index.train(vectors[rows])
@@ -260,11 +262,13 @@ class ItemVectors:
     def _best(self, x: F4, most: int, shift: float = 0.0) -> int:
         """Put the ``most`` best of the rows that are read into the heap, as score + shift > 0; returns how many."""
         most, first, read = min(most, LIMIT), 0, 0
-        size = self.n if self._codes is None else self.n - self._codes.n + max(LEAST_READ, READ * most)
+        codes = self._codes
+        again = 0 if codes is None else max(LISTED_READ if codes.listed else LEAST_READ, READ * most)
+        size = self.n - self.coded + again
         if self._scores.shape[0] < size:
             self._ids, self._scores = grown(self._ids, size, 0), grown(self._scores, size, 0)
-        if self._codes is not None:
-            first, rows = self._codes.n, self._codes.search(x, max(LEAST_READ, READ * most))
+        if codes is not None:
+            first, rows = codes.n, codes.search(x, again)
             read = score_some(x, shift, rows, self.unit, self.scale, self.item_of, self._ids, self._scores)
         read = score_rows(x, shift, self.unit, self.scale, self.item_of, first, self.n, self._ids, self._scores, read)
         return int(best(self._ids, self._scores, read, most, self._tally, self._heap))
