@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from endcap.learning.as_new import AsNew
 from endcap.recommend import Recommender
 from endcap.types import F4, I4, I8, U1, Query
 
@@ -58,12 +59,14 @@ class Table:
 class Examples:
     """Collects. Deterministic for a given seed and order of queries."""
 
-    def __init__(self, objectives: Sequence[str], *, negatives: int = 48, most: int = 12_000, seed: int = 1) -> None:
+    def __init__(self, objectives: Sequence[str], *, negatives: int = 48, most: int = 12_000, seed: int = 1, newcomers: float = 0.0) -> None:
         self.objectives = tuple(objectives)
         self.asked = 0
         self.columns: tuple[str, ...] = ()
         self._negatives = negatives
         self._kept: deque[Example] = deque(maxlen=most)
+        self._newcomers = newcomers
+        self._reader: AsNew | None = None
         self._random = np.random.default_rng(seed)
 
     def __len__(self) -> int:
@@ -85,9 +88,23 @@ class Examples:
         recommender.begin_guard(ask)
         number = recommender.state.items.get
         right = [{number(item_id) for item_id in ids} for ids in relevant]
-        if not recommender.candidates.rows_of(list(set().union(*right))):
-            return
-        items, rows = recommender.features(ask)
+        if recommender.candidates.rows_of(list(set().union(*right))):
+            self._note(*recommender.features(ask), right, t_ms, weight)
+        if self._newcomers > 0.0 and self._as_new_due():
+            items, rows, _ = self._as_new(recommender).features(ask)
+            self._note(items, rows, right, t_ms, weight)
+
+    def _as_new_due(self) -> bool:
+        """Whether this request is read a second time with a part of the items taken for new."""
+        return int(self.asked * self._newcomers) > int((self.asked - 1) * self._newcomers)
+
+    def _as_new(self, recommender: Recommender) -> AsNew:
+        if self._reader is None or self._reader.of is not recommender:
+            self._reader = AsNew(recommender)
+        return self._reader
+
+    def _note(self, items: I4, rows: F4, right: list[set[int]], t_ms: int, weight: float) -> None:
+        """Keep an example if anything right is among ``items`` [k]."""
         labels = np.array([[item in one for one in right] for item in items.tolist()], np.uint8)
         positive = labels.any(axis=1)
         if not positive.any():

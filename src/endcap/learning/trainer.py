@@ -11,6 +11,7 @@ from endcap.recommend import Recommender
 from endcap.types import Query
 
 
+import os; NEW = float(os.environ.get("XNEW","1.0"))
 class RankerTrainer:
     """One objective: the answers that a protocol asks for."""
 
@@ -18,7 +19,7 @@ class RankerTrainer:
         self, how: Boosting | None = None, *, name: str = "trees", negatives: int = 48, most: int = 12_000
     ) -> None:
         self.how = how or Boosting()
-        self.examples = Examples(("answer",), negatives=negatives, most=most, seed=self.how.seed)
+        self.examples = Examples(("answer",), negatives=negatives, most=most, seed=self.how.seed, newcomers=NEW)
         self._name = name
         self._fits = 0
 

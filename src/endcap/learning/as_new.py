@@ -1,0 +1,125 @@
+"""As new: the rows of a request as they would be if some items had been listed and never touched.
+
+Idea: a ranker learns from what happened, and new items are rarely what happened: when they are, it is by way of the
+columns that speak of behaviour. Trees therefore take "nobody has touched it" for "nobody wants it". So requests are
+also read with a part of all items taken for new, right answers and wrong ones alike, and the trees see what is right
+when only looks are known (dropout of the preference input: Volkovs, Yu, Poutanen, DropoutNet, NeurIPS 2017). Which
+items are meant goes by the hash of their ids, a group of them at a time: a right answer is as often taken for new as a
+wrong one, so that what the trees read off these rows is the truth about new items.
+
+Nothing is masked by name. Sources are asked as ever, while the factors hold for these items the vectors that a map of
+looks gives (models/cold.py); of their proposals those of the sources in ``SPEAK_FOR_NEW`` stand, for the others read
+behaviour. The row is then read by the same code from tables in which nobody has touched anything, beside the true
+catalogue. What remains is the listing: the item is as old as it is.
+
+Left as they are: items that this shopper touched, for those cannot be new to them. Not undone: counts of categories
+that the item's events were part of, and vectors of other items that were fitted beside it. A source that behaviour
+speaks for proposes fewer items instead of further ones. Above 8,192 vectors the search of factors goes by codes of the
+learned ones first (models/vectors.py).
+
+Cost: a request and a half, and 250 bytes per item. Not for: judging a ranker, for what is read here did not happen.
+"""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+import numpy as np
+
+from endcap.features.catalogue import Catalogue
+from endcap.features.counters import Counters
+from endcap.features.covisit import Covisit
+from endcap.features.exposure import Exposure
+from endcap.features.histories import Histories
+from endcap.features.likeness import Likeness
+from endcap.features.rhythm import Rhythm
+from endcap.features.rows import Rows
+from endcap.models.alike import MODALITIES
+from endcap.recommend import Ask, Recommender
+from endcap.sources import SOURCES
+from endcap.types import F4, I4, U1, U4, Interest
+
+SPEAK_FOR_NEW = ("factors", "content", "fresh", *MODALITIES, "alike")
+SILENT = [k for k, name in enumerate(SOURCES) if name not in SPEAK_FOR_NEW]
+import os; GROUPS = int(os.environ.get("XG","5"))
+
+
+class NeverShown(Exposure):
+    """Nobody was shown anything."""
+
+    def read(self, _user: int, _items: I4, _t_s: int, out: F4) -> None:
+        """No fatigue."""
+        out[:] = 0.0
+
+
+class Untouched:
+    """The folded parts of a state whose shoppers and catalogue are true, and whose items nobody touched."""
+
+    def __init__(self, recommender: Recommender) -> None:
+        state = recommender.state
+        self.catalogue: Catalogue = state.catalogue
+        self.histories: Histories = state.histories
+        self.counters = Counters()
+        self.covisit = Covisit(recommender.config.covisit)
+        self.exposure = NeverShown()
+        self.rhythm = Rhythm()
+        self._room = 0
+
+    def grow(self, n_items: int) -> None:
+        """Make room for dense ids below ``n_items``."""
+        if n_items > self._room:
+            self._room = n_items + n_items // 2
+            for part in (self.counters, self.covisit, self.rhythm):
+                part.grow(0, self._room)
+
+
+class AsNew:
+    """Reads one recommender's requests with a part of the items taken for new. Owns scratch; state stays as it is."""
+
+    def __init__(self, recommender: Recommender) -> None:
+        self.of = recommender
+        self._parts = Untouched(recommender)
+        near = Likeness(recommender.sources.factors.vectors, recommender.sources.content.vectors)
+        self._rows = Rows(SOURCES, self._parts, near)
+        self._hashes: U4 = np.zeros(0, np.uint32)
+        self.times = 0
+
+    def features(self, ask: Ask) -> tuple[I4, F4, U1]:
+        """Items [k] that may be shown, their rows, and which of them are taken for new [k]; another group every time.
+
+        Like ``Recommender.features`` after ``retrieve`` and ``begin_guard``, which it calls itself.
+        """
+        recommender, interest = self.of, ask.interest
+        new = self.drawn(interest)
+        with recommender.sources.factors.as_new(np.flatnonzero(new).astype(np.int32)):
+            recommender.retrieve(ask)
+            recommender.begin_guard(ask)
+            n = len(recommender.candidates)
+            items = recommender.candidates.items[:n]
+            scores = recommender.candidates.score[:n].copy()
+            mine = new[items] > 0
+            scores[np.ix_(mine, SILENT)] = 0.0
+            stay = ~mine | scores.any(axis=1)
+            items, scores, mine = items[stay], scores[stay], mine[stay]
+            rows = recommender.rows.read(interest, items, scores)
+            if mine.any():
+                self._parts.grow(len(recommender.state.items))
+                rows[mine] = self._rows.read(interest, items, scores)[mine]
+        keep = recommender.guard.allow(items) > 0
+        return items[keep], rows[keep], mine[keep].astype(np.uint8)
+
+    def drawn(self, interest: Interest) -> U1:
+        """[items] 1 = taken for new this time. Those that the shopper touched, or the query names, are not."""
+        state = self.of.state
+        known = self._hashes.shape[0]
+        if known < len(state.items):
+            more = [crc32(state.items.name(item).encode()) for item in range(known, len(state.items))]
+            self._hashes = np.concatenate([self._hashes, np.array(more, np.uint32)])
+        new: U1 = (self._hashes % GROUPS == self.times % GROUPS).astype(np.uint8)
+        self.times += 1
+        new[interest.seeds[: interest.n_seeds]] = 0
+        if interest.user >= 0:
+            rings = state.histories
+            start = int(rings.blocks.start[interest.user])
+            new[rings.item[start : start + int(rings.blocks.length[interest.user])]] = 0
+        return new
