@@ -41,7 +41,7 @@ from endcap.types import F4, I4, U1, U4, Interest
 
 SPEAK_FOR_NEW = ("factors", "content", "fresh", *MODALITIES, "alike")
 SILENT = [k for k, name in enumerate(SOURCES) if name not in SPEAK_FOR_NEW]
-import os; GROUPS = int(os.environ.get("XG","5"))
+GROUPS = 5  # a fifth of the items is new at a time
 
 
 class NeverShown(Exposure):
@@ -78,48 +78,43 @@ class AsNew:
 
     def __init__(self, recommender: Recommender) -> None:
         self.of = recommender
-        self._parts = Untouched(recommender)
-        near = Likeness(recommender.sources.factors.vectors, recommender.sources.content.vectors)
-        self._rows = Rows(SOURCES, self._parts, near)
-        self._hashes: U4 = np.zeros(0, np.uint32)
-        self.times = 0
+        self._untouched = Untouched(recommender)
+        sources = recommender.sources
+        self._rows = Rows(SOURCES, self._untouched, Likeness(sources.factors.vectors, sources.content.vectors))
+        self._hashes: U4 = np.zeros(0, np.uint32)  # of the ids of items
 
-    def features(self, ask: Ask) -> tuple[I4, F4, U1]:
-        """Items [k] that may be shown, their rows, and which of them are taken for new [k]; another group every time.
+    def features(self, ask: Ask, new: U1) -> tuple[I4, F4]:
+        """The candidates of a query that may be shown, and their rows, where items with ``new`` [items] 1 are new.
 
-        Like ``Recommender.features`` after ``retrieve`` and ``begin_guard``, which it calls itself.
+        ``new`` holds no item that the shopper touched or the query names. What was retrieved before is forgotten.
         """
-        recommender, interest = self.of, ask.interest
-        new = self.drawn(interest)
+        recommender, candidates = self.of, self.of.candidates
         with recommender.sources.factors.as_new(np.flatnonzero(new).astype(np.int32)):
             recommender.retrieve(ask)
             recommender.begin_guard(ask)
-            n = len(recommender.candidates)
-            items = recommender.candidates.items[:n]
-            scores = recommender.candidates.score[:n].copy()
-            mine = new[items] > 0
+            n = len(candidates)
+            mine = new[candidates.items[:n]] > 0
+            scores = candidates.score[:n].copy()
             scores[np.ix_(mine, SILENT)] = 0.0
             stay = ~mine | scores.any(axis=1)
-            items, scores, mine = items[stay], scores[stay], mine[stay]
-            rows = recommender.rows.read(interest, items, scores)
+            items, scores, mine = candidates.items[:n][stay], scores[stay], mine[stay]
+            rows = recommender.rows.read(ask.interest, items, scores)
             if mine.any():
-                self._parts.grow(len(recommender.state.items))
-                rows[mine] = self._rows.read(interest, items, scores)[mine]
+                self._untouched.grow(len(recommender.state.items))
+                rows[mine] = self._rows.read(ask.interest, items, scores)[mine]
         keep = recommender.guard.allow(items) > 0
-        return items[keep], rows[keep], mine[keep].astype(np.uint8)
+        return items[keep], rows[keep]
 
-    def drawn(self, interest: Interest) -> U1:
-        """[items] 1 = taken for new this time. Those that the shopper touched, or the query names, are not."""
+    def drawn(self, interest: Interest, turn: int) -> U1:
+        """[items] 1 = taken for new in this turn; in ``GROUPS`` turns that is every item that this shopper may find."""
         state = self.of.state
-        known = self._hashes.shape[0]
-        if known < len(state.items):
-            more = [crc32(state.items.name(item).encode()) for item in range(known, len(state.items))]
+        more = [crc32(state.items.name(item).encode()) for item in range(self._hashes.shape[0], len(state.items))]
+        if more:
             self._hashes = np.concatenate([self._hashes, np.array(more, np.uint32)])
-        new: U1 = (self._hashes % GROUPS == self.times % GROUPS).astype(np.uint8)
-        self.times += 1
+        new: U1 = (self._hashes % GROUPS == turn % GROUPS).astype(np.uint8)
         new[interest.seeds[: interest.n_seeds]] = 0
         if interest.user >= 0:
             rings = state.histories
-            start = int(rings.blocks.start[interest.user])
-            new[rings.item[start : start + int(rings.blocks.length[interest.user])]] = 0
+            begin = int(rings.blocks.start[interest.user])
+            new[rings.item[begin : begin + int(rings.blocks.length[interest.user])]] = 0
         return new
