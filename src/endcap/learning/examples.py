@@ -24,7 +24,7 @@ from endcap.learning.as_new import AsNew
 from endcap.recommend import Recommender
 from endcap.types import F4, I4, I8, U1, Query
 
-AGAIN = 3  # every third request that found its answer is read again with new items
+AGAIN = 2  # every second request that found its answer is read again with new items
 
 
 @dataclass(frozen=True, slots=True)
