@@ -40,7 +40,7 @@ from endcap.sources import SOURCES
 from endcap.types import F4, I4, U1, U4, Interest
 
 SPEAK_FOR_NEW = ("factors", "content", "fresh", *MODALITIES, "alike")
-SILENT = [k for k, name in enumerate(SOURCES) if name not in SPEAK_FOR_NEW]
+SILENT: I4 = np.array([k for k, name in enumerate(SOURCES) if name not in SPEAK_FOR_NEW], np.int32)
 GROUPS = 5  # a fifth of the items is new at a time
 
 
@@ -61,7 +61,7 @@ class Untouched:
         self.histories: Histories = state.histories
         self.counters = Counters()
         self.covisit = Covisit(recommender.config.covisit)
-        self.exposure = NeverShown()
+        self.exposure: Exposure = NeverShown()
         self.rhythm = Rhythm()
         self._room = 0
 
@@ -95,7 +95,7 @@ class AsNew:
             n = len(candidates)
             mine = new[candidates.items[:n]] > 0
             scores = candidates.score[:n].copy()
-            scores[np.ix_(mine, SILENT)] = 0.0
+            scores[np.ix_(np.flatnonzero(mine), SILENT)] = 0.0
             stay = ~mine | scores.any(axis=1)
             items, scores, mine = candidates.items[:n][stay], scores[stay], mine[stay]
             rows = recommender.rows.read(ask.interest, items, scores)
