@@ -36,11 +36,6 @@ def kind(k: int) -> int:
     return k % len(KINDS)
 
 
-def group(k: int) -> int:
-    """Kind and colour."""
-    return k % (len(KINDS) * len(COLOURS))
-
-
 def listing(k: int, ts: int) -> ItemChange:
     title = f"{COLOURS[k // len(KINDS) % len(COLOURS)]} {KINDS[kind(k)]} number {k}"
     record = Item(item_id=f"i{k}", title=title, categories=[["home", KINDS[kind(k)]]], brand=f"b{k % 5}", price=1.0 + k)
@@ -230,34 +225,59 @@ def test_examples_are_repeatable_and_the_true_ones_stay_what_they_were(events: l
         assert all(example.rows.tobytes() in held for example in plain.kept())
 
 
-NEW = range(N, N + len(KINDS) * len(COLOURS))  # one of each group
+# ---------------------------------------------------------------- what it is good for
+
+WORDS = (
+    "saturn", "willow", "copper", "harbor", "falcon", "meadow", "velvet", "granite",
+    "cobalt", "juniper", "ember", "lagoon", "orchid", "tundra", "walnut", "zephyr",
+)  # fmt: skip
+PARTS = ("lamp", "shade", "cord", "stand", "bulb")  # of each set; the last comes later
+OLD = len(WORDS) * (len(PARTS) - 1)
+LOVED = (0, 17, 34, 51)
 
 
-def found_new(engine: Engine, queries: list[tuple[Query, int]]) -> float:
-    """Share of questions whose first five answers hold the new item of the group that was just looked at."""
-    hits = [any(one.item_id == f"i{wanted}" for one in engine.recommend(query).items[:5]) for query, wanted in queries]
-    return sum(hits) / len(hits)
+def part(k: int, ts: int) -> ItemChange:
+    record = Item(item_id=f"i{k}", title=f"{WORDS[k % len(WORDS)]} {PARTS[k // len(WORDS)]}")
+    return ItemChange(event_id=f"l{k}", item_id=f"i{k}", ts=ts, received_at=ts, item=record)
 
 
-def test_new_items_are_found_by_trees_that_saw_such_rows_and_not_by_others(events: list[Event]) -> None:
-    """In a shop where the next item is of the same kind and colour, which behaviour tells as well as words do."""
-    lessons = visits(350, seed=9, begin_ms=events[-1].ts)
+def set_buyers(n: int, seed: int, begin_ms: int) -> list[Interaction]:
+    """Visits to the parts of one set, so many that behaviour tells all of them, and to what everybody looks at."""
+    choose, found, ts = random.Random(seed), list[Interaction](), begin_ms
+    for _ in range(n):
+        ts += choose.randint(600_000, 3_000_000)
+        user, word = f"u{choose.randint(0, USERS - 1)}", choose.randrange(len(WORDS))
+        for step in range(3):
+            k = word + len(WORDS) * choose.randrange(len(PARTS) - 1)
+            found.append(look(choose.choice(LOVED) if choose.random() < 0.3 else k, user, ts + 20_000 * step))
+    return found
+
+
+def look(k: int, user: str, ts: int) -> Interaction:
+    return Interaction(event_id=f"{user}-{ts}", type="view", user_id=user, item_id=f"i{k}", ts=ts, received_at=ts)
+
+
+def test_new_items_are_found_by_trees_that_saw_such_rows_and_not_by_others() -> None:
+    """Words say what belongs to a set as well as behaviour does, so trees that saw touched items alone look at that."""
+    visits = set_buyers(300, 5, START_MS + HOUR_MS)
+    lessons = set_buyers(150, 9, visits[-1].ts)
     how = Boosting(trees=40)
     with_them, without_them = RankerTrainer(how), RankerTrainer(how)
     without_them.examples = Examples(("answer",), seed=how.seed)
-    with taught(events, lessons, with_them, without_them) as engine:
+    listed = [part(k, START_MS) for k in range(OLD)]
+    with taught([*listed, *visits], lessons, with_them, without_them) as engine:
         now = lessons[-1].ts + HOUR_MS
         engine.runtime.clock.ts = now  # type: ignore[attr-defined]  # it is virtual
-        engine.replay([listing(k, now) for k in NEW])
+        engine.replay([part(OLD + word, now) for word in range(len(WORDS))])
         queries = []
         for u in range(USERS):
-            k = (u * 7) % N
-            look = Interaction(event_id=f"q{u}", type="view", user_id=f"u{u}", item_id=f"i{k}", ts=now, received_at=now)
-            engine.replay([look])
-            queries.append((Query(user_id=f"u{u}", placement="home", n=10, ts=now), N + group(k)))
-        shares = []
+            k = u * 7 % OLD
+            engine.replay([look(k, f"u{u}", now)])
+            queries.append((Query(user_id=f"u{u}", placement="home", n=20, ts=now), f"i{OLD + k % len(WORDS)}"))
+        found = []
         for trainer in (with_them, without_them):
             engine.recommender.use_ranker(trainer.fit())
-            shares.append(found_new(engine, queries))
-    assert shares[0] > 0.6, shares
-    assert shares[1] < shares[0] / 2, shares
+            slates = [([one.item_id for one in engine.recommend(query).items], right) for query, right in queries]
+            found.append(sum(right in names for names, right in slates) / len(slates))
+    assert found[0] > 0.7, found
+    assert found[1] < 0.1, found
