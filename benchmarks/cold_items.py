@@ -40,9 +40,9 @@ from msgspec import structs
 
 from endcap.config import Config, PlacementConfig
 from endcap.evaluation.bootstrap import Bootstrap, interval
-from endcap.evaluation.dataset import Dataset
+from endcap.evaluation.dataset import Dataset, usual_action
 from endcap.evaluation.folder import from_frame, load_folder, read_items
-from endcap.evaluation.plan import Plan, running_count, sample, usual_action, window
+from endcap.evaluation.plan import Plan, running_count, sample, window
 from endcap.evaluation.replay import DEPTH, HYBRID, PLACEMENT, Replay
 from endcap.learning.trainer import RankerTrainer
 from endcap.learning.vectors import ALWAYS, refit_vectors

@@ -17,7 +17,9 @@ that the item's events were part of, and vectors of other items that were fitted
 speaks for proposes fewer items instead of further ones. Above 8,192 vectors the search of factors goes by codes of the
 learned ones first (models/vectors.py).
 
-Cost: a request and a half, and 250 bytes per item. Not for: judging a ranker, for what is read here did not happen.
+A two-tower network, which knows new items by their attributes, is silent here like the other deep models.
+
+Cost: a request and a half; 250 bytes per item and a second vector of factors. Not for: judging a ranker, for what is read here did not happen.
 """
 
 from __future__ import annotations
