@@ -7,7 +7,7 @@ when only looks are known (dropout of the preference input: Volkovs, Yu, Poutane
 items are meant goes by the hash of their ids, a group of them at a time: a right answer is as often taken for new as a
 wrong one, so that what the trees read off these rows is the truth about new items.
 
-Nothing is masked by name. Sources are asked as ever, while the factors hold for these items the vectors that a map of
+No column is masked by name. Sources are asked as ever, while the factors hold for these items the vectors that a map of
 looks gives (models/cold.py); of their proposals those of the sources in ``SPEAK_FOR_NEW`` stand, for the others read
 behaviour. The row is then read by the same code from tables in which nobody has touched anything, beside the true
 catalogue. What remains is the listing: the item is as old as it is.
@@ -19,7 +19,8 @@ learned ones first (models/vectors.py).
 
 A two-tower network, which knows new items by their attributes, is silent here like the other deep models.
 
-Cost: a request and a half; 250 bytes per item and a second vector of factors. Not for: judging a ranker, for what is read here did not happen.
+Cost: a request and a half; 250 bytes per item and a second vector of factors. Not for: judging a ranker, for what is
+read here did not happen.
 """
 
 from __future__ import annotations
