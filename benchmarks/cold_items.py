@@ -16,7 +16,8 @@ questions are asked:
 Models, all from one replay: ``hybrid`` (the slate's ranker, trained on the warm-up), ``content`` (likeness of words to
 what the shopper did), ``factors`` (projected vectors, models/cold.py), ``popular`` (of the new items, those with the
 most events so far, by lot among equals). ``no content`` is the hybrid of a second replay in which the catalogue holds
-nothing but ids and prices, its ranker trained in the same way.
+nothing but ids and prices, its ranker trained in the same way. ``proposed`` is no model: it says how often the answer
+was among the candidates of the hybrid, which no order of them can exceed.
 
 nemig_en has no times: each reader's history comes before their clicks, readers in step, so that set says less.
 Intervals: 95 %, bootstrap over shoppers. The data lie in the folder that ENDCAP_DATA names.
@@ -39,9 +40,9 @@ from msgspec import structs
 
 from endcap.config import Config, PlacementConfig
 from endcap.evaluation.bootstrap import Bootstrap, interval
-from endcap.evaluation.dataset import Dataset
+from endcap.evaluation.dataset import Dataset, usual_action
 from endcap.evaluation.folder import from_frame, load_folder, read_items
-from endcap.evaluation.plan import Plan, running_count, sample, usual_action, window
+from endcap.evaluation.plan import Plan, running_count, sample, window
 from endcap.evaluation.replay import DEPTH, HYBRID, PLACEMENT, Replay
 from endcap.learning.trainer import RankerTrainer
 from endcap.learning.vectors import ALWAYS, refit_vectors
@@ -193,6 +194,7 @@ def measured(name: str, limit: int, share: float, examples: int, bare: bool) -> 
     hits = {f"shelf: {model}": (ranks <= DEPTH).astype(float) for model, ranks in replay.ranks.items()}
     for model in (HYBRID, "content", "factors"):
         hits[f"shop: {model}"] = (run.lists[model] == plan.relevant[:, None]).any(axis=1).astype(float)
+    hits["shop: proposed"] = (run.n_reachable > 0).astype(float)
     return plan, before, hits
 
 

@@ -4,6 +4,9 @@ Rows are read by ``Recommender.features``, the function that serves (law L4), fr
 query (law L9). Negatives are the request's own other candidates, because those are what the ranker must tell apart; a
 random part of them is kept. Queries whose answer no source proposed teach nothing and are only counted.
 
+A part of the queries is read a second time as if some items were new (learning/as_new.py): what is listed is mostly
+touched soon, so without that trees learn nothing of items of which only looks are known.
+
 Only the newest ``most`` queries are held: a shop's habits change, and memory is bounded (12,000 queries of 50 rows and
 140 columns are 340 MB).
 """
@@ -17,8 +20,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from endcap.learning.as_new import AsNew
 from endcap.recommend import Recommender
 from endcap.types import F4, I4, I8, U1, Query
+
+AGAIN = 2  # every second request that found its answer is read again with new items
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +64,21 @@ class Table:
 class Examples:
     """Collects. Deterministic for a given seed and order of queries."""
 
-    def __init__(self, objectives: Sequence[str], *, negatives: int = 48, most: int = 12_000, seed: int = 1) -> None:
+    def __init__(
+        self, objectives: Sequence[str], *, negatives: int = 48, most: int = 12_000, seed: int = 1, again: int = 0
+    ) -> None:
+        """``again``: every so many found requests one is read again with a part of the items taken for new; 0 = none.
+
+        Such examples have a place of their own beside ``most``.
+        """
         self.objectives = tuple(objectives)
         self.asked = 0
         self.columns: tuple[str, ...] = ()
         self._negatives = negatives
-        self._kept: deque[Example] = deque(maxlen=most)
+        self._again = again
+        self._found = 0
+        self._kept: deque[Example] = deque(maxlen=most + (most // again if again else 0))
+        self._as_new: AsNew | None = None
         self._random = np.random.default_rng(seed)
 
     def __len__(self) -> int:
@@ -87,7 +102,16 @@ class Examples:
         right = [{number(item_id) for item_id in ids} for ids in relevant]
         if not recommender.candidates.rows_of(list(set().union(*right))):
             return
-        items, rows = recommender.features(ask)
+        self._note(*recommender.features(ask), right, t_ms, weight)
+        self._found += 1
+        if self._again and self._found % self._again == 0:
+            if self._as_new is None or self._as_new.of is not recommender:
+                self._as_new = AsNew(recommender)
+            new = self._as_new.drawn(ask.interest, self._found // self._again)
+            self._note(*self._as_new.features(ask, new), right, t_ms, weight)
+
+    def _note(self, items: I4, rows: F4, right: list[set[int]], t_ms: int, weight: float) -> None:
+        """Keep an example if anything right is among ``items`` [k]."""
         labels = np.array([[item in one for one in right] for item in items.tolist()], np.uint8)
         positive = labels.any(axis=1)
         if not positive.any():

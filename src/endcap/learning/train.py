@@ -35,7 +35,7 @@ from endcap.config import Config, LearningConfig
 from endcap.engine import Engine, Progress, silent
 from endcap.errors import ArtifactError, InvalidInput
 from endcap.learning.boosting import Boosting, TooFewExamples, fit_heads
-from endcap.learning.examples import Examples, Table, mixed
+from endcap.learning.examples import AGAIN, Examples, Table, mixed
 from endcap.learning.gate import LEAST_QUERIES, Verdict, judge
 from endcap.learning.lessons import OBJECTIVES, Lesson, Story, window_start
 from endcap.learning.logged import Logged, SlateLesson, SlateRows, read_slates
@@ -240,10 +240,10 @@ def rehearse(
     moments: list[Moment] = sorted([*lessons, *plan.slates], key=lambda one: one.offset)
     reader = SlateRows(config)
     replayed, shown, unseen, unseen_shown = (
-        Examples(OBJECTIVES, negatives=negatives, most=most, seed=how.seed)
-        for negatives, most in (
-            (how.negatives, plan.replayed), (0, how.queries),
-            (EVERY_CANDIDATE, most_judged(how)), (EVERY_CANDIDATE, how.queries),
+        Examples(OBJECTIVES, negatives=negatives, most=most, seed=how.seed, again=again)
+        for negatives, most, again in (
+            (how.negatives, plan.replayed, AGAIN), (0, how.queries, 0),
+            (EVERY_CANDIDATE, most_judged(how), 0), (EVERY_CANDIDATE, how.queries, 0),
         )
     )  # fmt: skip
     clock = VirtualClock(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from endcap.learning.boosting import Boosting, fit_heads
-from endcap.learning.examples import Examples
+from endcap.learning.examples import AGAIN, Examples
 from endcap.models.tree_ranker import TreeRanker
 from endcap.recommend import Recommender
 from endcap.types import Query
@@ -18,7 +18,7 @@ class RankerTrainer:
         self, how: Boosting | None = None, *, name: str = "trees", negatives: int = 48, most: int = 12_000
     ) -> None:
         self.how = how or Boosting()
-        self.examples = Examples(("answer",), negatives=negatives, most=most, seed=self.how.seed)
+        self.examples = Examples(("answer",), negatives=negatives, most=most, seed=self.how.seed, again=AGAIN)
         self._name = name
         self._fits = 0
 

@@ -21,6 +21,8 @@ shops with very little behaviour.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -175,6 +177,8 @@ class FactorsSource:
         self._share: F4 = np.zeros(MAX_SEEDS, np.float32)
         self._system: F4 = np.zeros((MAX_SEEDS, MAX_SEEDS), np.float32)
         self._x: F4 = np.zeros(0, np.float32)
+        self._looks_of: Factors | None = None
+        self._looks: F4 = np.zeros((0, 0), np.float32)  # by dense item id: NaN = not asked yet
 
     def use(self, factors: Factors | None, items: Names) -> None:
         """Serve other factors from the next query on, or none; those of items that are unknown here are left out."""
@@ -221,6 +225,40 @@ class FactorsSource:
             if new.any():
                 self._put(items[new], vectors[new])
         return len(self._cold)
+
+    @contextmanager
+    def as_new(self, items: I4) -> Iterator[None]:
+        """Within, ``items`` [n] have the vectors that they would have if no training had seen them; the rest as ever.
+
+        Not for seeds: what a shopper touched speaks by its learned vector.
+        """
+        rows = self.vectors.known(items)
+        items, rows = items[rows >= 0], rows[rows >= 0]
+        vectors = self.vectors
+        unit, scale = vectors.unit[rows], vectors.scale[rows]
+        projected = self._projected(items)
+        length = np.linalg.norm(projected, axis=1).astype(np.float32)
+        vectors.unit[rows] = projected / np.maximum(length, np.float32(1e-12))[:, None]
+        vectors.scale[rows] = length
+        try:
+            yield
+        finally:
+            vectors.unit[rows], vectors.scale[rows] = unit, scale
+
+    def _projected(self, items: I4) -> F4:
+        """What the map of looks says of ``items`` [n], zeros where it says nothing; kept until other factors come."""
+        of, dim = self.factors, self.vectors.unit.shape[1]
+        if of is None or of.projection is None or self._cold is None:
+            return np.zeros((items.shape[0], dim), np.float32)
+        size = int(items.max()) + 1 if items.shape[0] else 0
+        if self._looks_of is not of:
+            self._looks_of, self._looks = of, np.zeros((0, dim), np.float32)
+        self._looks = grown(self._looks, size, np.nan)
+        asked = items[np.isnan(self._looks[items, 0])]
+        if asked.shape[0]:
+            self._looks[asked] = self._cold.vectors(of.projection, asked)
+        found: F4 = self._looks[items]
+        return found
 
     def fold_in(self, interest: Interest) -> F4:
         """The shopper's vector [dim] now: a view that the next call overwrites."""
