@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from endcap.interest.interest import empty_interest
 from endcap.models.alike import MODALITIES, AlikeSource
 from endcap.models.cold import ColdItems
 from endcap.models.content import ContentModel, ContentSource, unfitted
@@ -27,7 +28,7 @@ from endcap.models.two_tower import TwoTowerSource
 from endcap.models.youtube import YoutubeSource
 from endcap.protocols import Source
 from endcap.state import State
-from endcap.types import F4, Interaction, Stored
+from endcap.types import F4, Interaction, Interest, Stored
 
 SOURCES = (
     "history",
@@ -49,7 +50,7 @@ SOURCES = (
 )
 TRAINED = ("factors", "content", "alike", *MODELS)
 Trained = Factors | ContentModel | Fusion | Network
-FOLLOWED = 8  # shoppers of one commit whose vectors are computed at once; under load a request does it when it comes
+FOLLOWED = 16  # shoppers whose next answers wait to be looked for; of more their request does it when it comes
 
 
 class Sources:
@@ -57,6 +58,8 @@ class Sources:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._followed: dict[int, Interaction] = {}  # by shopper: the newest event
+        self._ahead: list[tuple[NetworkSource, Interest]] = []  # what is left to do for one of them
         self.popular = PopularSource(state.counters.tops, state.met)
         self.factors = FactorsSource(ColdItems(state.catalogue, state.vectors))
         self.content = ContentSource(state.catalogue)
@@ -130,15 +133,36 @@ class Sources:
         return [name for name, model in found.items() if model is not None]
 
     def follow(self, stored: Sequence[Stored]) -> None:
-        """Compute the vectors of shoppers whose events were just folded, so that their next request need not."""
-        awake = [source for source in self.networks.values() if source.network is not None]
-        if not awake:
+        """Note whose events were just folded: ``look_ahead`` turns to them, the last first."""
+        if all(source.network is None for source in self.networks.values()):
             return
-        person = self._state.person
-        people = {person(one.event.user_id, one.event.anon_id) for one in stored if isinstance(one.event, Interaction)}
-        for user in sorted(people)[:FOLLOWED]:
-            for source in awake:
-                source.follow(user)
+        followed, events = self._followed, [one.event for one in stored if isinstance(one.event, Interaction)]
+        for event in events[-FOLLOWED:]:
+            user = self._state.person(event.user_id, event.anon_id)
+            followed.pop(user, None)
+            followed[user] = event
+        while len(followed) > FOLLOWED:
+            del followed[next(iter(followed))]
+
+    def look_ahead(self) -> bool:
+        """Compute what one network will say to one of those followed, well under a millisecond; False: all is done.
+
+        The request would compute the same, so this is for when nothing else waits. Where the moment counts, that of
+        the event is expected to last.
+        """
+        if self._ahead:
+            source, interest = self._ahead.pop()
+            source.look_ahead(interest)
+        elif self._followed:
+            user, event = self._followed.popitem()
+            if user >= 0 and self._state.people.may_profile(user):
+                interest = empty_interest()
+                t_ms = max(event.ts, event.received_at)
+                interest.user, interest.t_s = user, t_ms // 1000
+                interest.hour, interest.device, interest.region = self._state.moment(event.context, t_ms)
+                awake = [source for source in self.networks.values() if source.network is not None]
+                self._ahead = [(source, interest) for source in awake]
+        return bool(self._ahead or self._followed)
 
 
 def projection_of(kind: str, model: Trained | None) -> F4 | None:

@@ -46,6 +46,7 @@ KEPT = 65_536  # shoppers whose vectors are remembered
 RING = 64
 ANSWERS = 4_096  # vectors whose best items are remembered
 DEPTH = 64  # best items of a remembered answer; a shorter list is its beginning
+JUST_S = 60  # a page that names the item of an event so long ago is the page of that event
 LEAST = 1e-6  # score of the weakest proposal
 GRAPH = "graph:"
 VIEW = ACTION_CODE["view"]
@@ -227,10 +228,17 @@ class NetworkSource:
 
     # ------------------------------------------------------------ windows and vectors
 
-    def follow(self, user: int) -> None:
-        """Compute the shopper's vector now, so that the next request finds it."""
-        if self.network is not None and 0 <= user < self._rings.count.shape[0]:
-            self._of_ring(user)
+    def look_ahead(self, interest: Interest) -> None:
+        """Compute the shopper's vector and find its best items now, so that a request at such a moment need not."""
+        user = interest.user
+        if self.network is not None and 0 <= user < self._rings.count.shape[0] and self._newest_s(user):
+            for x in self.expected(self._of_ring(user), interest):
+                self._best(x, DEPTH)
+
+    def expected(self, user_vector: F4 | None, interest: Interest) -> list[F4]:
+        """The vectors that a request at such a moment may have."""
+        x = self.at_moment(user_vector, interest)
+        return [] if x is None else [x]
 
     def _of_ring(self, user: int) -> F4 | None:
         """The vector of a shopper's whole ring."""
@@ -252,6 +260,18 @@ class NetworkSource:
         blocks = self._rings.blocks
         return int(self._rings.at_s[blocks.start[user] + blocks.length[user] - 1]) if blocks.length[user] else 0
 
+    def _just_touched(self, interest: Interest) -> bool:
+        """Whether the query names one item, and it is the newest of the ring: its event came before the request."""
+        user, rings = interest.user, self._rings
+        if user < 0 or interest.n_context != 1 or not rings.blocks.length[user]:
+            return False
+        last = rings.blocks.start[user] + rings.blocks.length[user] - 1
+        return bool(
+            rings.item[last] == interest.seeds[0]
+            and ACTION_WEIGHT[rings.action[last]] > 0.0
+            and 0 <= interest.t_s - int(rings.at_s[last]) <= JUST_S
+        )
+
     def _window(self, user: int, until_s: int, named: Sequence[int] = ()) -> Window:
         """The window at a moment, with items that the query names as its newest views."""
         rings, n = self._rings, 0
@@ -272,7 +292,7 @@ class NetworkSource:
     def user_vector(self, interest: Interest) -> F4 | None:
         """The vector [dim] of a request, None when the model has nothing to say."""
         user = interest.user
-        if interest.n_context:
+        if interest.n_context and not self._just_touched(interest):
             window = self._window(user, interest.t_s, interest.seeds[: interest.n_context].tolist()[::-1])
             return self.at_moment(self.encode(window) if len(window) else None, interest)
         newest_s = self._newest_s(user) if user >= 0 else 0
