@@ -6,10 +6,11 @@ Hidasi et al., ICLR 2016; Kang and McAuley, ICDM 2018). The first is a table, th
 PyTorch is needed to train, not to serve.
 
 A shopper's vector is a function of their ring alone (``Window``): the last interactions, oldest first, with ages
-counted from the newest of them. So it does not matter when it is computed: ``follow`` does so when an event has been
-folded, a request does so when it finds none of the present ring, and both give the same (law L1). What depends on the
-moment of the request (hour, place, device) is added there by ``at_moment``. A ring that is newer than the query, or
-items that the query names itself, are read for this one request and not kept (law L9).
+counted from the newest of them. So it does not matter when it is computed: ``look_ahead`` does so after an event, a
+request does so when it finds none of the present ring, and both give the same (law L1). What depends on the moment of
+the request (hour, place, device) is added there by ``at_moment``. A ring that is newer than the query, or items that
+the query names itself, are read for this one request and not kept (law L9); an item named within a minute of its own
+event is that event.
 
 Layout: ``ItemVectors`` (models/vectors.py); the vectors of the last ``KEPT`` shoppers in a dictionary with the number
 of events that they know. Scores of proposals are exp(score - best score): positive, 1 for the best.
@@ -17,7 +18,7 @@ of events that they know. Scores of proposals are exp(score - best score): posit
 The best ``DEPTH`` items of the last ``ANSWERS`` vectors are remembered too: the other shelves of a page, a page loaded
 again and strangers at the same moment ask what was just answered. Equal vectors give equal answers, so nobody can tell.
 
-Cost: the search of models/vectors.py and ~25 us around it, ~12 us for a remembered answer; computing a vector is the
+Cost: a remembered answer ~30 us, of which most is who gets the credit; else the search of models/vectors.py as well; computing a vector is the
 model's own cost, once per event. Memory: 4 bytes x dim for an item and for a kept shopper, 3 MB for answers. Not for:
 items that were not there at training, unless the model gives them vectors by their attributes (two_tower).
 """
@@ -35,10 +36,10 @@ from numba import njit
 
 from endcap.artifacts import Artifact, read_artifact, write_artifact
 from endcap.blocks import Blocks
-from endcap.candidates import Candidates
+from endcap.candidates import Candidates, add
 from endcap.errors import ArtifactError
-from endcap.models.vectors import ItemVectors
-from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I4, U4, Arrays, Interest
+from endcap.models.vectors import ItemVectors, dot
+from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I4, I8, MAX_SEEDS, U4, Arrays, Interest
 
 SCHEMA = "endcap-network-1"
 MODELS = ("two_tower", "youtube", "gru4rec", "nextitnet", "sasrec")
@@ -178,6 +179,25 @@ def read_window(
     return n
 
 
+@njit(cache=True, nogil=True)
+def offer(
+    items: I4, scores: F4, seeds: I4, n_seeds: int, row_of: I4, unit: F4, rows: I4, column: int,
+    into_items: I4, into_score: F4, into_seeds: I4, into_stamp: I4, into_row: I4, into_head: I8,
+) -> None:  # fmt: skip
+    """Propose items, best first; the credit has the seed that is nearest to each, -1 when no seed has a vector."""
+    for j in range(n_seeds):
+        rows[j] = row_of[seeds[j]] if 0 <= seeds[j] < row_of.shape[0] else -1
+    for k in range(items.shape[0]):
+        row, nearest, likeness = row_of[items[k]], -1, -np.inf
+        for j in range(n_seeds):
+            if rows[j] >= 0:
+                found = dot(unit[row], unit[rows[j]])
+                if found > likeness:
+                    nearest, likeness = j, found
+        strength = max(np.exp(scores[k] - scores[0]), np.float32(LEAST))
+        add(items[k], column, strength, nearest, into_items, into_score, into_seeds, into_stamp, into_row, into_head)
+
+
 class NetworkSource:
     """A source around a network. Silent until ``use`` was called. A model overrides ``encode`` and what it must."""
 
@@ -193,6 +213,7 @@ class NetworkSource:
         self._kept: dict[int, tuple[int, int, F4 | None]] = {}  # by user: events, newest of them, vector
         self._answers: dict[bytes, tuple[I4, F4]] = {}  # by vector: items, scores
         self._answered = 0  # version of the vectors that these are of
+        self._rows: I4 = np.zeros(MAX_SEEDS, np.int32)
         self._places: I4 = np.zeros(2 * RING, np.int32)
         self._age_s: I4 = np.zeros(2 * RING, np.int32)
         self._action: I1 = np.zeros(2 * RING, np.int8)
@@ -317,8 +338,11 @@ class NetworkSource:
         items, scores = self._best(x, n)
         if items.shape[0] == 0 or not np.isfinite(scores[0]):
             return
-        strength = np.maximum(np.exp(scores - scores[0]), np.float32(LEAST)).astype(np.float32)
-        into.propose(column, items, strength, self._credited(interest, items))
+        vectors = self.vectors
+        offer(
+            items, scores, interest.seeds, interest.n_seeds, vectors.row_of, vectors.unit, self._rows, column,
+            into.items, into.score, into.seeds, into.stamp, into.row_of, into.head,
+        )  # fmt: skip
 
     def _best(self, x: F4, n: int) -> tuple[I4, F4]:
         """(items, scores) of the ``n`` best for a vector."""
@@ -334,14 +358,3 @@ class NetworkSource:
                 del self._answers[next(iter(self._answers))]
             found = self._answers[key] = self.vectors.nearest(x, DEPTH, -1, -np.inf)
         return found[0][:n], found[1][:n]
-
-    def _credited(self, interest: Interest, items: I4) -> I4:
-        """By item the place of the seed that is nearest to it, -1 when no seed has a vector."""
-        rows = self.vectors.known(interest.seeds[: interest.n_seeds])
-        places = np.flatnonzero(rows >= 0).astype(np.int32)
-        if places.shape[0] == 0:
-            return np.full(items.shape[0], -1, np.int32)
-        unit = self.vectors.unit
-        likeness = unit[self.vectors.known(items)] @ unit[rows[places]].T
-        nearest: I4 = places[np.argmax(likeness, axis=1)]
-        return nearest
