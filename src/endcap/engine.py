@@ -34,7 +34,7 @@ from endcap.protocols import EventLog, Ranker, Refused
 from endcap.recommend import Recommender
 from endcap.runtime import Runtime
 from endcap.search import checked, search, vector_of
-from endcap.sources import Trained, projection_of
+from endcap.sources import Trained, prepared
 from endcap.state import SCHEMA, State, fold_settings
 from endcap.stores.snapshots import FileSnapshotter
 from endcap.stores.sqlite import SqliteLog
@@ -277,9 +277,9 @@ class Engine:
         A content space serves once the catalogue has been read with it, in slices; until then the old one does.
         ``ArtifactError`` when the model cannot be right: what served goes on.
         """
-        projection = projection_of(kind, model)
+        ready = prepared(kind, model)
         with self._lock:
-            self._recommender.sources.use(kind, model, projection)
+            self._recommender.sources.use(kind, model, ready)
         self._catch_up()
 
     def recommend(self, query: Query, impression: ImpressionName = "not_asked") -> Slate:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from endcap.interest.interest import empty_interest
 from endcap.models.alike import MODALITIES, AlikeSource
 from endcap.models.cold import ColdItems
@@ -25,6 +27,7 @@ from endcap.models.popular import PopularSource, TrendingSource
 from endcap.models.sasrec import SasRecSource
 from endcap.models.term_index import TermIndex
 from endcap.models.two_tower import TwoTowerSource
+from endcap.models.vectors import Codes, coded
 from endcap.models.youtube import YoutubeSource
 from endcap.protocols import Source
 from endcap.state import State
@@ -50,6 +53,7 @@ SOURCES = (
 )
 TRAINED = ("factors", "content", "alike", *MODELS)
 Trained = Factors | ContentModel | Fusion | Network
+Prepared = F4 | Codes | None
 FOLLOWED = 16  # shoppers whose next answers wait to be looked for; of more their request does it when it comes
 
 
@@ -95,28 +99,29 @@ class Sources:
     def over(self, state: State) -> Sources:
         """The sources of another state with the models of this one."""
         other = Sources(state)
-        other.factors.use(self.factors.factors, state.items)
+        other.factors.use(self.factors.factors, state.items, self.factors.codes)
         if self.content.model is not None:
             other.content.use(self.content.model, self.content.projection)
         other.alike.use(self.alike.fusion)
         for name, source in self.networks.items():
-            other.networks[name].use(source.network, state.items)
+            other.networks[name].use(source.network, state.items, source.codes)
         other.terms.asked = self.terms.asked
         return other
 
-    def use(self, kind: str, model: Trained | None, projection: F4 | None = None) -> None:
+    def use(self, kind: str, model: Trained | None, ready: Prepared = None) -> None:
         """Let the source ``kind`` speak by another model from the next query on, or by none.
 
-        ``projection``: of a content space, from ``projection_of``. ``ArtifactError`` when the model cannot be right.
+        ``ready``: from ``prepared``. ``ArtifactError`` when the model cannot be right.
         """
-        if kind == "content" and isinstance(model, ContentModel | None) and projection is not None:
-            self.content.use(model, projection)
+        codes = ready if isinstance(ready, Codes) else None
+        if kind == "content" and isinstance(model, ContentModel | None) and isinstance(ready, np.ndarray):
+            self.content.use(model, ready)
         elif kind == "factors" and isinstance(model, Factors | None):
-            self.factors.use(model, self._state.items)
+            self.factors.use(model, self._state.items, codes)
         elif kind == "alike" and isinstance(model, Fusion | None):
             self.alike.use(model)
         elif kind in MODELS and isinstance(model, Network | None):
-            self.networks[kind].use(model, self._state.items)
+            self.networks[kind].use(model, self._state.items, codes)
         else:
             raise TypeError(f"a {type(model).__name__} is no model of the source {kind!r}")
 
@@ -165,8 +170,11 @@ class Sources:
         return bool(self._ahead or self._followed)
 
 
-def projection_of(kind: str, model: Trained | None) -> F4 | None:
-    """What ``Sources.use`` needs beside a content space; takes half a second, for which nobody should hold a lock."""
-    if kind != "content":
+def prepared(kind: str, model: Trained | None) -> Prepared:
+    """What ``Sources.use`` needs beside a model; takes a second, for which nobody should hold a lock."""
+    if kind == "content":
+        return model.projection() if isinstance(model, ContentModel) else unfitted()
+    if not isinstance(model, Factors | Network):
         return None
-    return model.projection() if isinstance(model, ContentModel) else unfitted()
+    model.check()
+    return coded(model.vectors)

@@ -18,9 +18,10 @@ of events that they know. Scores of proposals are exp(score - best score): posit
 The best ``DEPTH`` items of the last ``ANSWERS`` vectors are remembered too: the other shelves of a page, a page loaded
 again and strangers at the same moment ask what was just answered. Equal vectors give equal answers, so nobody can tell.
 
-Cost: a remembered answer ~30 us, of which most is who gets the credit; else the search of models/vectors.py as well; computing a vector is the
-model's own cost, once per event. Memory: 4 bytes x dim for an item and for a kept shopper, 3 MB for answers. Not for:
-items that were not there at training, unless the model gives them vectors by their attributes (two_tower).
+Cost: a remembered answer ~30 us, most of it to find who gets the credit; else the search of models/vectors.py as well.
+Computing a vector is the model's own cost, once per event. Memory: 4 bytes x dim for an item and for a kept shopper,
+3 MB for answers. Not for: items that were not there at training, unless the model gives them vectors by their
+attributes (two_tower).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from endcap.artifacts import Artifact, read_artifact, write_artifact
 from endcap.blocks import Blocks
 from endcap.candidates import Candidates, add
 from endcap.errors import ArtifactError
-from endcap.models.vectors import ItemVectors, dot
+from endcap.models.vectors import Codes, ItemVectors, coded, dot
 from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I4, I8, MAX_SEEDS, U4, Arrays, Interest
 
 SCHEMA = "endcap-network-1"
@@ -208,6 +209,7 @@ class NetworkSource:
     def __init__(self, rings: Rings) -> None:
         self.vectors = ItemVectors()
         self.network: Network | None = None
+        self.codes: Codes | None = None  # of its vectors as they were trained
         self._rings = rings
         self.place_of: I4 = np.zeros(0, np.int32)  # by dense item, -1 = none
         self._kept: dict[int, tuple[int, int, F4 | None]] = {}  # by user: events, newest of them, vector
@@ -218,18 +220,21 @@ class NetworkSource:
         self._age_s: I4 = np.zeros(2 * RING, np.int32)
         self._action: I1 = np.zeros(2 * RING, np.int8)
 
-    def use(self, network: Network | None, items: Names) -> None:
-        """Serve another network from the next query on, or none; those of its items unknown here are left out."""
+    def use(self, network: Network | None, items: Names, codes: Codes | None = None) -> None:
+        """Serve another network from the next query on, or none; those of its items unknown here are left out.
+
+        ``codes``: ``coded(network.vectors)``, made where nobody waits for it.
+        """
         self._kept.clear()
-        self.network = network
+        self.network, self.codes = network, None
         if network is None:
             self.vectors.clear(0)
             return
         network.check()
         dense = np.array([items.get(item_id) for item_id in network.item_ids], np.int32)
         known = np.flatnonzero(dense >= 0)
-        self.vectors.clear(network.vectors.shape[1])
-        self.vectors.put(dense[known], network.vectors[known])
+        self.codes = codes or coded(network.vectors)
+        self.vectors.hold(dense, network.vectors, self.codes)
         self.place_of = np.full(int(dense.max(initial=-1)) + 1, -1, np.int32)
         self.place_of[dense[known]] = known
         self.open(network)
