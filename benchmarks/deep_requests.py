@@ -37,6 +37,7 @@ from endcap.types import F4, Context, Interaction, Query
 
 START_MS = 1_760_000_000_000
 SHOPPERS = 500
+PAUSE_MS = 60_000  # between two events of a shopper, on average
 PAGES = ["product"] * 12 + ["home"] * 5 + ["cart"] * 3
 
 
@@ -107,7 +108,7 @@ def rates(engine: Engine, clock: VirtualClock, stream: Stream) -> str:
     for n, size in ((1_000, 1), (40, 500)):
         began, began_cpu = perf_counter(), process_time()
         for _ in range(n):
-            clock.ts += 200
+            clock.ts += PAUSE_MS * size // SHOPPERS
             engine.observe([stream.event(clock.ts) for _ in range(size)])
         took, took_cpu = perf_counter() - began, process_time() - began_cpu
         found.append(f"{n * size / took:,.0f} events/s in batches of {size}, {1e6 * took_cpu / n / size:.0f} us each")
@@ -139,9 +140,9 @@ def engine_costs(n_items: int, dim: int, n_requests: int) -> None:
                  for k in items]
             )  # fmt: skip
         stream = Stream(n_items)
-        for _ in range(30):  # full windows
-            engine.observe([stream.event(clock.ts) for _ in range(1_000)])
-        clock.ts = START_MS + 60_000
+        for _ in range(60):  # full windows
+            clock.ts += PAUSE_MS
+            engine.observe([stream.event(clock.ts) for _ in range(SHOPPERS)])
         print("without deep models:", rates(engine, clock, stream))
         for name, network in networks_of([f"p{k}" for k in range(n_items)], dim).items():
             began = perf_counter()

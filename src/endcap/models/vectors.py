@@ -36,8 +36,8 @@ from endcap.types import F4, I4, I8
 EXACT = 8_192  # rows up to which all are read as they are
 LISTED = 250_000  # rows from which on codes lie in lists
 ROWS_OF_A_LIST = 1_000
-PROBED = 0.6  # share of the lists that is read
-READ, READ_LISTED = 4, 10  # rows scored again for each that is wanted; with lists
+PROBED = 0.65  # share of the lists that is read
+READ, READ_LISTED = 6, 12  # rows scored again for each that is wanted; with lists
 LEAST_READ = 200
 TAIL = 1_024  # rows outside of the codes before they are coded too
 GROWTH = 4  # codes are fitted anew when there are so many times the rows
