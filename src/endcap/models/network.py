@@ -40,7 +40,7 @@ from endcap.blocks import Blocks
 from endcap.candidates import Candidates, add
 from endcap.errors import ArtifactError
 from endcap.models.vectors import Codes, ItemVectors, coded, dot
-from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I4, I8, MAX_SEEDS, U4, Arrays, Interest
+from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I4, I8, U4, Arrays, Interest
 
 SCHEMA = "endcap-network-1"
 MODELS = ("two_tower", "youtube", "gru4rec", "nextitnet", "sasrec")
@@ -49,6 +49,7 @@ RING = 64
 ANSWERS = 4_096  # vectors whose best items are remembered
 DEPTH = 64  # best items of a remembered answer; a shorter list is its beginning
 JUST_S = 60  # a page that names the item of an event so long ago is the page of that event
+CREDITED = 16  # newest seeds among which the one that gets the credit is found
 LEAST = 1e-6  # score of the weakest proposal
 GRAPH = "graph:"
 VIEW = ACTION_CODE["view"]
@@ -215,7 +216,7 @@ class NetworkSource:
         self._kept: dict[int, tuple[int, int, F4 | None]] = {}  # by user: events, newest of them, vector
         self._answers: dict[bytes, tuple[I4, F4]] = {}  # by vector: items, scores
         self._answered = 0  # version of the vectors that these are of
-        self._rows: I4 = np.zeros(MAX_SEEDS, np.int32)
+        self._rows: I4 = np.zeros(CREDITED, np.int32)
         self._places: I4 = np.zeros(2 * RING, np.int32)
         self._age_s: I4 = np.zeros(2 * RING, np.int32)
         self._action: I1 = np.zeros(2 * RING, np.int8)
@@ -345,8 +346,8 @@ class NetworkSource:
             return
         vectors = self.vectors
         offer(
-            items, scores, interest.seeds, interest.n_seeds, vectors.row_of, vectors.unit, self._rows, column,
-            into.items, into.score, into.seeds, into.stamp, into.row_of, into.head,
+            items, scores, interest.seeds, min(interest.n_seeds, CREDITED), vectors.row_of, vectors.unit, self._rows,
+            column, into.items, into.score, into.seeds, into.stamp, into.row_of, into.head,
         )  # fmt: skip
 
     def _best(self, x: F4, n: int) -> tuple[I4, F4]:
