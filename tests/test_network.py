@@ -18,7 +18,7 @@ from endcap.features.retrieval import columns as retrieval_columns
 from endcap.interest.interest import empty_interest
 from endcap.learning.examples import Table
 from endcap.learning.worth import Blind, masked, without
-from endcap.models.network import DEPTH, LEAST, Network, NetworkSource, Window, placed
+from endcap.models.network import DEPTH, JUST_S, LEAST, Network, NetworkSource, Window
 from endcap.preprocess.ids import Ids
 from endcap.types import ACTION_CODE, F4, Interest
 
@@ -119,7 +119,7 @@ def test_an_artifact_that_lacks_a_part_says_so(tmp_path: Path) -> None:
 
 def test_window_is_the_newest_positive_known_entries() -> None:
     source = source_of([(1, 10, VIEW), (2, 20, HIDE), (99, 30, VIEW), (3, 40, CART), (4, 50, VIEW)])
-    source.follow(0)
+    source.look_ahead(asked_at(900))
     (window,) = source.asked
     assert window.place.tolist() == [1, 3, 4]
     assert window.age_s.tolist() == [40, 10, 0]
@@ -148,7 +148,7 @@ def test_window_equals_a_plain_reading(entries: list[tuple[int, int, int]], t_s:
 
 def test_a_vector_is_computed_once_per_event_and_again_for_a_new_one() -> None:
     source = source_of([(1, 10, VIEW), (2, 20, VIEW)])
-    source.follow(0)
+    source.look_ahead(asked_at(900))
     first = source.user_vector(asked_at(30))
     source.user_vector(asked_at(40))
     assert len(source.asked) == 1
@@ -164,7 +164,7 @@ def test_a_vector_is_computed_once_per_event_and_again_for_a_new_one() -> None:
 def test_followed_or_asked_late_is_the_same() -> None:
     entries = [(k, 10 * k + 1, VIEW) for k in range(6)]
     early, late = source_of(entries), source_of(entries)
-    early.follow(0)
+    early.look_ahead(asked_at(900))
     np.testing.assert_array_equal(early.user_vector(asked_at(1_000)), late.user_vector(asked_at(1_000)))
 
 
@@ -172,6 +172,39 @@ def test_a_query_of_the_past_does_not_see_later_events_and_leaves_nothing_behind
     source = source_of([(1, 10, VIEW), (2, 20, VIEW)])
     np.testing.assert_array_equal(source.user_vector(asked_at(15)), network().vectors[1])
     np.testing.assert_allclose(source.user_vector(asked_at(25)), network().vectors[[1, 2]].mean(axis=0))
+
+
+@given(st.lists(ENTRY, min_size=1, max_size=8), st.integers(0, 90), st.booleans())
+def test_looking_ahead_changes_no_answer_and_leaves_nothing_to_search(
+    entries: list[tuple[int, int, int]], later_s: int, named: bool
+) -> None:
+    entries = sorted(entries, key=lambda one: one[1])
+    t_s = entries[-1][1] + later_s
+    interest = asked_at(t_s, [entries[-1][0]] if named else None)
+    early, late = source_of(entries), source_of(entries)
+    early.look_ahead(asked_at(entries[-1][1]))
+    computed, searched = len(early.asked), set(early._answers)
+    tables = []
+    for source in (early, late):
+        table = Candidates(("sasrec",))
+        table.begin(N + 3)
+        source.retrieve(interest, table, 0, 4)
+        tables.append((table.items[: len(table)].tolist(), table.score[: len(table)].tolist()))
+    assert tables[0] == tables[1]
+    if not named or (later_s <= JUST_S and entries[-1][2] != HIDE):
+        assert len(early.asked) == computed
+        assert set(early._answers) == searched
+
+
+def test_an_item_that_the_query_names_was_touched_just_now_counts_once() -> None:
+    entries = [(1, 10, VIEW), (2, 20, VIEW)]
+    for at_s, window in ((20 + JUST_S, [1, 2]), (21 + JUST_S, [1, 2, 2])):
+        source = source_of(entries)
+        source.user_vector(asked_at(at_s, [2]))
+        assert source.asked[-1].place.tolist() == window
+    source = source_of(entries)
+    source.user_vector(asked_at(25, [1]))
+    assert source.asked[-1].place.tolist() == [1, 2, 1]
 
 
 def test_items_of_the_query_come_last_in_the_window() -> None:
@@ -203,8 +236,10 @@ def test_silent_without_a_network_and_for_nobody() -> None:
     table.begin(N)
     source.retrieve(asked_at(5), table, 0, 4)
     source.use(network(), names())
-    source.follow(0)
-    source.follow(17)
+    source.look_ahead(asked_at(900))
+    stranger = asked_at(900)
+    stranger.user = 17
+    source.look_ahead(stranger)
     source.retrieve(asked_at(5), table, 0, 4)
     assert len(table) == 0
     source.use(None, names())
@@ -283,38 +318,3 @@ def test_remembered_answers_are_what_a_search_finds(asked: list[tuple[int, int, 
         best = np.argsort(-truth, kind="stable")[:most]
         assert items.tolist() == item_of[best].tolist()
         np.testing.assert_allclose(scores, truth[best], atol=1e-4)
-
-
-@pytest.mark.parametrize("missing", [[], [0, 7], list(range(N))])
-def test_vectors_placed_before_the_swap_serve_as_those_placed_in_it(missing: list[int]) -> None:
-    early, late = Ids(), names()
-    for k in range(N):
-        early.intern(f"p{k}" if k not in missing else f"else{k}")  # the same numbers: these ids are not met yet
-    ready = placed(network(), early)
-    one, other = Mean(Ring([])), Mean(Ring([]))
-    one.use(network(), late, ready)
-    other.use(network(), late)
-    assert one.place_of.tolist() == other.place_of.tolist()
-    x = np.random.default_rng(3).normal(size=DIM).astype(np.float32)
-    for mine, its in zip(one._best(x, N), other._best(x, N), strict=True):
-        np.testing.assert_array_equal(mine, its)
-
-
-def test_vectors_placed_for_other_numbers_are_not_used() -> None:
-    turned = Ids()
-    for k in reversed(range(N)):
-        turned.intern(f"p{k}")
-    source, right = Mean(Ring([])), Mean(Ring([]))
-    source.use(network(), names(), placed(network(), turned))
-    right.use(network(), names())
-    x = np.random.default_rng(4).normal(size=DIM).astype(np.float32)
-    assert source._best(x, N)[0].tolist() == right._best(x, N)[0].tolist()
-
-
-def test_what_was_answered_before_a_swap_is_forgotten() -> None:
-    source = source_of([(3, 100, VIEW)])
-    x = np.random.default_rng(6).normal(size=DIM).astype(np.float32)
-    source._best(x, N)
-    other = network(seed=9)
-    source.use(other, names(), placed(other, names()))
-    assert source._best(x, N)[0].tolist() == np.argsort(-(other.vectors @ x), kind="stable").tolist()

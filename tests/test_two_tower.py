@@ -13,6 +13,7 @@ pytest.importorskip("torch", reason="training deep models needs PyTorch: pip ins
 
 import torch
 
+from endcap.candidates import Candidates
 from endcap.config import Config, CovisitConfig, DeepConfig
 from endcap.engine import Engine
 from endcap.errors import ArtifactError
@@ -205,14 +206,40 @@ def test_a_remembered_shopper_is_computed_anew_when_items_of_the_bag_change(netw
     shop = Shop(network)
     shop.rings.grow(1, N)
     shop.rings.fold(batch_of([(0, 0, 21, "view", 0), (0, 0, 22, "view", 0)], [START_S * 1000] * 2))
-    shop.source.follow(0)
     interest = interest_of([], user=0, t_s=START_S + 9)
+    shop.source.look_ahead(interest)
     first = shop.source.user_vector(interest)
     assert first is not None
     np.testing.assert_array_equal(shop.source.user_vector(interest), first)
     shop.put(structs.replace(record(5), item_id="i21"))
     shop.source.catch_up(64)
     assert np.abs(shop.source.user_vector(interest) - first).max() > 1e-3
+
+
+def test_a_look_ahead_finds_the_answers_of_the_placements_asked_last(network: Network) -> None:
+    shop = Shop(network)
+    shop.rings.grow(1, N)
+    shop.rings.fold(batch_of([(0, 0, 21, "view", 0), (0, 0, 22, "view", 0)], [START_S * 1000] * 2))
+    interest = interest_of([], user=0, t_s=START_S + 9)
+    shop.source.look_ahead(interest)
+    assert not shop.source._answers  # nobody asked so far
+    shop.source.retrieve(interest, table_of(), 0, 8)
+    shop.source._answers.clear()
+    shop.source.look_ahead(interest)
+    found = set(shop.source._answers)
+    assert len(found) == 1
+    interest.t_s += 50
+    shop.source.retrieve(interest, table_of(), 0, 8)
+    assert set(shop.source._answers) == found
+    interest.device = 1  # not foreseen
+    shop.source.retrieve(interest, table_of(), 0, 8)
+    assert len(shop.source._answers) == 2
+
+
+def table_of() -> Candidates:
+    table = Candidates(("two_tower",))
+    table.begin(10 * N)
+    return table
 
 
 def test_an_artifact_comes_back_equal_and_a_damaged_one_is_refused(network: Network, tmp_path: Path) -> None:

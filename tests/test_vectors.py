@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from endcap.candidates import Candidates
-from endcap.models.vectors import EXACT, TAIL, ItemVectors
+from endcap.models.vectors import EXACT, TAIL, ItemVectors, coded
 from endcap.types import F4
 
 NONE = np.zeros(0, np.int32)
@@ -115,6 +115,29 @@ def test_the_same_puts_give_the_same_answers() -> None:
             part.tolist() for part in other.nearest(x, 30, -1, 0.0)
         ]
     assert found(one, table[5], 20, n_items=20_000) == found(other, table[5], 20, n_items=20_000)
+
+
+def test_vectors_that_come_with_their_codes_answer_as_those_that_were_put() -> None:
+    put, table = large()
+    held, codes = ItemVectors(), coded(table)
+    assert codes is not None
+    items = np.arange(table.shape[0], dtype=np.int32)
+    items[::7] = -1
+    held.hold(items, table, codes)
+    before = codes.n
+    nobody = np.arange(0, table.shape[0], 7)
+    for x in random_vectors(30, DIM, 6):
+        expected = [item for item in put.nearest(x, 60, -1, 0.0)[0].tolist() if item % 7]
+        got = held.nearest(x, 60, -1, 0.0)[0].tolist()
+        assert got[: len(expected) - 5] == expected[: len(expected) - 5]
+        assert not np.isin(got, nobody).any()
+    held.put(np.arange(90_000, 90_001 + TAIL, dtype=np.int32), random_vectors(TAIL + 1, DIM, 7))
+    assert held.coded == held.n == table.shape[0] + TAIL + 1
+    assert codes.n == before  # those that were given stay as they are
+    few = ItemVectors()
+    few.hold(np.array([4, -1, 2], np.int32), table[:3], coded(table[:3]))
+    assert few.nearest(table[0], 1, -1, 0.0)[0].tolist() == [4]
+    assert few.n == 2
 
 
 def test_equal_scores_stand_in_order_of_their_items_however_they_are_read() -> None:

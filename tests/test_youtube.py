@@ -25,7 +25,7 @@ from endcap.learning.networks.youtube import Candidates
 from endcap.learning.sequences import Sequences
 from endcap.models.network import Network
 from endcap.models.plugged import plug_onnx
-from endcap.models.youtube import MATRICES, YoutubeSource
+from endcap.models.youtube import MATRICES, YoutubeSource, recency
 from endcap.preprocess.ids import Ids
 from endcap.types import ACTION_CODE
 from proposals import batch_of, interest_of, order_of, proposed
@@ -115,8 +115,24 @@ def test_serving_computes_what_training_does(network: Network) -> None:
         expected = net.users(batch, net.past.weight, batch.flat)[0].numpy()
     interest = interest_of([5, 4], age_s=[300, 300], user=0, t_s=START_S + 300)
     interest.hour, interest.device = 14, 1
-    source.follow(0)
+    source.look_ahead(interest_of([], user=0, t_s=START_S))
     np.testing.assert_allclose(source.user_vector(interest), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_recency_goes_in_steps_that_training_knows(network: Network) -> None:
+    steps = [recency(since_s) for since_s in (0, 59, 60, 179, 180, 419, 420, 10**9)]
+    assert steps[0] == steps[1] == 0.0
+    assert steps[2] == steps[3] < steps[4] == steps[5] < steps[6] < steps[7] <= 1.01
+    source, rings = source_of(network)
+    rings.grow(1, N)
+    rings.fold(batch_of([(0, 0, 4, "view", 0)], [START_S * 1000]))
+    source.look_ahead(interest_of([], user=0, t_s=START_S))
+    found = set(source._answers)
+    assert len(found) == 1
+    proposed(source, interest_of([4], age_s=[59], user=0, t_s=START_S + 59), N, n=8)
+    assert set(source._answers) == found
+    proposed(source, interest_of([4], age_s=[60], user=0, t_s=START_S + 60), N, n=8)
+    assert len(source._answers) == 2
 
 
 def test_a_damaged_artifact_is_refused(network: Network) -> None:

@@ -34,7 +34,7 @@ from endcap.protocols import EventLog, Ranker, Refused
 from endcap.recommend import Recommender
 from endcap.runtime import Runtime
 from endcap.search import checked, search, vector_of
-from endcap.sources import Trained
+from endcap.sources import Trained, prepared
 from endcap.state import SCHEMA, State, fold_settings
 from endcap.stores.snapshots import FileSnapshotter
 from endcap.stores.sqlite import SqliteLog
@@ -163,7 +163,7 @@ class Engine:
         """Run folds and answers through ``schedule``: a server passes its loop's ``call_soon_threadsafe``."""
         self._schedule = schedule
         self._writer.hand_over_by(schedule)
-        schedule(self._read_catalogue)
+        schedule(self._catch_up)
 
     def _deliver(self, group: Group) -> None:
         self._schedule(lambda: self._fold(group))
@@ -178,21 +178,22 @@ class Engine:
                 failure = StoreError(f"the events are stored, but folding them failed: {broken!r}; restart to rebuild")
                 failure.__cause__ = broken
             offset = self.state.offset
+            self._recommender.sources.follow(group.stored)
         for submission in group.submissions:
             submission.answer(failure or submission.ack(offset))
-        with self._lock:
-            self._recommender.sources.follow(group.stored)
-        self._read_catalogue()
+        self._schedule(self._catch_up)  # once the acknowledgements are out
         if offset - self._snapshot_offset >= self.config.snapshot.every_events:
             self.snapshot(wait=False)
 
-    def _read_catalogue(self) -> None:
-        """Give vectors to new and changed items; after a large load in slices, so that requests come in between."""
+    def _catch_up(self) -> None:
+        """Read new and changed items, and when no event waits, look ahead; in slices: requests come in between."""
         sliced = self._schedule is not at_once
         with self._lock:
-            left = self._recommender.sources.catch_up(READ_AT_ONCE if sliced else READ_AT_START)
-        if left and sliced:
-            self._schedule(self._read_catalogue)
+            sources = self._recommender.sources
+            left = sources.catch_up(READ_AT_ONCE if sliced else READ_AT_START)
+            ahead = not left and not self._writer.pending and sources.look_ahead()
+        if ahead or (left and sliced):
+            self._schedule(self._catch_up)
 
     def put_items(self, items: Sequence[Item]) -> Ack:
         """Create or replace catalogue records."""
@@ -276,10 +277,10 @@ class Engine:
         A content space serves once the catalogue has been read with it, in slices; until then the old one does.
         ``ArtifactError`` when the model cannot be right: what served goes on.
         """
-        ready = self._recommender.sources.ready(kind, model)  # without the lock: requests go on
+        ready = prepared(kind, model)
         with self._lock:
             self._recommender.sources.use(kind, model, ready)
-        self._read_catalogue()
+        self._catch_up()
 
     def recommend(self, query: Query, impression: ImpressionName = "not_asked") -> Slate:
         """The answer to one query; never writes (law L3).
@@ -460,8 +461,7 @@ class Engine:
         if self._snapshots is None or (self._snapshot_thread is not None and self._snapshot_thread.is_alive()):
             return
         with self._lock:
-            offset = self.state.offset
-            if offset == 0:
+            if (offset := self.state.offset) == 0:
                 return
             arrays = {name: array.copy() for name, array in self.state.arrays().items()}
             self._snapshot_offset = offset

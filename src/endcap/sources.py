@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from endcap.interest.interest import empty_interest
 from endcap.models.alike import MODALITIES, AlikeSource
 from endcap.models.cold import ColdItems
 from endcap.models.content import ContentModel, ContentSource, unfitted
@@ -20,16 +21,17 @@ from endcap.models.gru4rec import Gru4RecSource
 from endcap.models.history import HistorySource
 from endcap.models.item_item import BoughtTogetherSource, CovisitSource
 from endcap.models.kindred import KindredSource
-from endcap.models.network import MODELS, Network, NetworkSource, Placed, placed
+from endcap.models.network import MODELS, Network, NetworkSource
 from endcap.models.nextitnet import NextItNetSource
 from endcap.models.popular import PopularSource, TrendingSource
 from endcap.models.sasrec import SasRecSource
 from endcap.models.term_index import TermIndex
 from endcap.models.two_tower import TwoTowerSource
+from endcap.models.vectors import Codes, coded
 from endcap.models.youtube import YoutubeSource
 from endcap.protocols import Source
 from endcap.state import State
-from endcap.types import F4, Interaction, Stored
+from endcap.types import F4, Interaction, Interest, Stored
 
 SOURCES = (
     "history",
@@ -51,8 +53,8 @@ SOURCES = (
 )
 TRAINED = ("factors", "content", "alike", *MODELS)
 Trained = Factors | ContentModel | Fusion | Network
-Ready = F4 | Placed | None
-FOLLOWED = 8  # shoppers of one commit whose vectors are computed at once; under load a request does it when it comes
+Prepared = F4 | Codes | None
+FOLLOWED = 16  # shoppers whose next answers wait to be looked for; of more their request does it when it comes
 
 
 class Sources:
@@ -60,6 +62,8 @@ class Sources:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._followed: dict[int, Interaction] = {}  # by shopper: the newest event
+        self._ahead: list[tuple[NetworkSource, Interest]] = []  # what is left to do for one of them
         self.popular = PopularSource(state.counters.tops, state.met)
         self.factors = FactorsSource(ColdItems(state.catalogue, state.vectors))
         self.content = ContentSource(state.catalogue)
@@ -95,35 +99,29 @@ class Sources:
     def over(self, state: State) -> Sources:
         """The sources of another state with the models of this one."""
         other = Sources(state)
-        other.factors.use(self.factors.factors, state.items)
+        other.factors.use(self.factors.factors, state.items, self.factors.codes)
         if self.content.model is not None:
             other.content.use(self.content.model, self.content.projection)
         other.alike.use(self.alike.fusion)
         for name, source in self.networks.items():
-            other.networks[name].use(source.network, state.items)
+            other.networks[name].use(source.network, state.items, source.codes)
         other.terms.asked = self.terms.asked
         return other
 
-    def ready(self, kind: str, model: Trained | None) -> Ready:
-        """What ``use`` needs beside a model; takes seconds for a large one, for which nobody should hold a lock."""
-        if kind == "content":
-            return model.projection() if isinstance(model, ContentModel) else unfitted()
-        return placed(model, self._state.items) if isinstance(model, Network) else None
-
-    def use(self, kind: str, model: Trained | None, ready: Ready = None) -> None:
+    def use(self, kind: str, model: Trained | None, ready: Prepared = None) -> None:
         """Let the source ``kind`` speak by another model from the next query on, or by none.
 
-        ``ready``: from the method of that name; a content space needs it. ``ArtifactError`` when the model cannot be
-        right.
+        ``ready``: from ``prepared``. ``ArtifactError`` when the model cannot be right.
         """
+        codes = ready if isinstance(ready, Codes) else None
         if kind == "content" and isinstance(model, ContentModel | None) and isinstance(ready, np.ndarray):
             self.content.use(model, ready)
         elif kind == "factors" and isinstance(model, Factors | None):
-            self.factors.use(model, self._state.items)
+            self.factors.use(model, self._state.items, codes)
         elif kind == "alike" and isinstance(model, Fusion | None):
             self.alike.use(model)
         elif kind in MODELS and isinstance(model, Network | None):
-            self.networks[kind].use(model, self._state.items, ready if isinstance(ready, Placed) else None)
+            self.networks[kind].use(model, self._state.items, codes)
         else:
             raise TypeError(f"a {type(model).__name__} is no model of the source {kind!r}")
 
@@ -140,12 +138,43 @@ class Sources:
         return [name for name, model in found.items() if model is not None]
 
     def follow(self, stored: Sequence[Stored]) -> None:
-        """Compute the vectors of shoppers whose events were just folded, so that their next request need not."""
-        awake = [source for source in self.networks.values() if source.network is not None]
-        if not awake:
+        """Note whose events were just folded: ``look_ahead`` turns to them, the last first."""
+        if all(source.network is None for source in self.networks.values()):
             return
-        person = self._state.person
-        people = {person(one.event.user_id, one.event.anon_id) for one in stored if isinstance(one.event, Interaction)}
-        for user in sorted(people)[:FOLLOWED]:
-            for source in awake:
-                source.follow(user)
+        followed, events = self._followed, [one.event for one in stored if isinstance(one.event, Interaction)]
+        for event in events[-FOLLOWED:]:
+            user = self._state.person(event.user_id, event.anon_id)
+            followed.pop(user, None)
+            followed[user] = event
+        while len(followed) > FOLLOWED:
+            del followed[next(iter(followed))]
+
+    def look_ahead(self) -> bool:
+        """Compute what one network will say to one of those followed, well under a millisecond; False: all is done.
+
+        The request would compute the same, so this is for when nothing else waits. Where the moment counts, that of
+        the event is expected to last.
+        """
+        if self._ahead:
+            source, interest = self._ahead.pop()
+            source.look_ahead(interest)
+        elif self._followed:
+            user, event = self._followed.popitem()
+            if user >= 0 and self._state.people.may_profile(user):
+                interest = empty_interest()
+                t_ms = max(event.ts, event.received_at)
+                interest.user, interest.t_s = user, t_ms // 1000
+                interest.hour, interest.device, interest.region = self._state.moment(event.context, t_ms)
+                awake = [source for source in self.networks.values() if source.network is not None]
+                self._ahead = [(source, interest) for source in awake]
+        return bool(self._ahead or self._followed)
+
+
+def prepared(kind: str, model: Trained | None) -> Prepared:
+    """What ``Sources.use`` needs beside a model; takes a second, for which nobody should hold a lock."""
+    if kind == "content":
+        return model.projection() if isinstance(model, ContentModel) else unfitted()
+    if not isinstance(model, Factors | Network):
+        return None
+    model.check()
+    return coded(model.vectors)

@@ -36,7 +36,7 @@ from endcap.blocks import grown
 from endcap.candidates import Candidates
 from endcap.errors import ArtifactError
 from endcap.models.cold import ColdItems, Projection
-from endcap.models.vectors import ItemVectors, dot
+from endcap.models.vectors import Codes, ItemVectors, coded, dot
 from endcap.types import F4, F8, I4, I8, MAX_SEEDS, U1, Arrays, Interest
 
 SCHEMA = "endcap-factors-1"
@@ -168,6 +168,7 @@ class FactorsSource:
         self.vectors = ItemVectors()
         self.ready: F4 = np.zeros((0, 0), np.float32)
         self.factors: Factors | None = None
+        self.codes: Codes | None = None  # of its vectors as they were trained
         self._cold = cold
         self._learned: set[int] = set()  # items whose vector behaviour gave
         self._moves = 0
@@ -180,8 +181,12 @@ class FactorsSource:
         self._looks_of: Factors | None = None
         self._looks: F4 = np.zeros((0, 0), np.float32)  # by dense item id: NaN = not asked yet
 
-    def use(self, factors: Factors | None, items: Names) -> None:
-        """Serve other factors from the next query on, or none; those of items that are unknown here are left out."""
+    def use(self, factors: Factors | None, items: Names, codes: Codes | None = None) -> None:
+        """Serve other factors from the next query on, or none; those of items that are unknown here are left out.
+
+        ``codes``: ``coded(factors.vectors)``, made where nobody waits for it.
+        """
+        self.codes = None
         if factors is None:
             self.vectors.clear(0)
             self.factors = None
@@ -190,12 +195,15 @@ class FactorsSource:
         dense = np.array([items.get(item_id) for item_id in factors.item_ids], np.int32)
         known = np.flatnonzero(dense >= 0)
         dim = factors.vectors.shape[1]
-        self.vectors.clear(dim)
-        self.ready = np.zeros((0, dim), np.float32)
+        self.codes = codes or coded(factors.vectors)
+        self.vectors.hold(dense, factors.vectors, self.codes)
+        n = self.vectors.n
+        held = self.vectors.unit[:n] * self.vectors.scale[:n, None]
+        self.ready = (held @ factors.inverse_gram).astype(np.float32)
+        self._moves = self.vectors.moves
         self._x = np.zeros(dim, np.float32)
         self.factors = factors
         self._learned = set(dense[known].tolist())
-        self._put(dense[known], factors.vectors[known])
         if self._cold is not None:
             self._cold.restart()
 

@@ -6,10 +6,11 @@ Hidasi et al., ICLR 2016; Kang and McAuley, ICDM 2018). The first is a table, th
 PyTorch is needed to train, not to serve.
 
 A shopper's vector is a function of their ring alone (``Window``): the last interactions, oldest first, with ages
-counted from the newest of them. So it does not matter when it is computed: ``follow`` does so when an event has been
-folded, a request does so when it finds none of the present ring, and both give the same (law L1). What depends on the
-moment of the request (hour, place, device) is added there by ``at_moment``. A ring that is newer than the query, or
-items that the query names itself, are read for this one request and not kept (law L9).
+counted from the newest of them. So it does not matter when it is computed: ``look_ahead`` does so after an event, a
+request does so when it finds none of the present ring, and both give the same (law L1). What depends on the moment of
+the request (hour, place, device) is added there by ``at_moment``. A ring that is newer than the query, or items that
+the query names itself, are read for this one request and not kept (law L9); an item named within a minute of its own
+event is that event.
 
 Layout: ``ItemVectors`` (models/vectors.py); the vectors of the last ``KEPT`` shoppers in a dictionary with the number
 of events that they know. Scores of proposals are exp(score - best score): positive, 1 for the best.
@@ -17,9 +18,10 @@ of events that they know. Scores of proposals are exp(score - best score): posit
 The best ``DEPTH`` items of the last ``ANSWERS`` vectors are remembered too: the other shelves of a page, a page loaded
 again and strangers at the same moment ask what was just answered. Equal vectors give equal answers, so nobody can tell.
 
-Cost: the search of models/vectors.py and ~25 us around it, ~12 us for a remembered answer; computing a vector is the
-model's own cost, once per event. Memory: 4 bytes x dim for an item and for a kept shopper, 3 MB for answers. Not for:
-items that were not there at training, unless the model gives them vectors by their attributes (two_tower).
+Cost: a remembered answer ~30 us, most of it to find who gets the credit; else the search of models/vectors.py as well.
+Computing a vector is the model's own cost, once per event. Memory: 4 bytes x dim for an item and for a kept shopper,
+3 MB for answers. Not for: items that were not there at training, unless the model gives them vectors by their
+attributes (two_tower).
 """
 
 from __future__ import annotations
@@ -35,10 +37,10 @@ from numba import njit
 
 from endcap.artifacts import Artifact, read_artifact, write_artifact
 from endcap.blocks import Blocks
-from endcap.candidates import Candidates
+from endcap.candidates import Candidates, add
 from endcap.errors import ArtifactError
-from endcap.models.vectors import ItemVectors, dot
-from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I4, U4, Arrays, Interest
+from endcap.models.vectors import Codes, ItemVectors, coded, dot
+from endcap.types import ACTION_CODE, ACTION_WEIGHT, F4, I1, I4, I8, U4, Arrays, Interest
 
 SCHEMA = "endcap-network-1"
 MODELS = ("two_tower", "youtube", "gru4rec", "nextitnet", "sasrec")
@@ -46,7 +48,8 @@ KEPT = 65_536  # shoppers whose vectors are remembered
 RING = 64
 ANSWERS = 4_096  # vectors whose best items are remembered
 DEPTH = 64  # best items of a remembered answer; a shorter list is its beginning
-CREDITED = 16  # newest seeds that one of may be the reason for a proposal
+JUST_S = 60  # a page that names the item of an event so long ago is the page of that event
+CREDITED = 16  # newest seeds among which the one that gets the credit is found
 LEAST = 1e-6  # score of the weakest proposal
 GRAPH = "graph:"
 VIEW = ACTION_CODE["view"]
@@ -128,29 +131,6 @@ class Rings(Protocol):
     count: I4
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A network's vectors as searches read them. Coding many takes seconds, for which nobody should hold a lock."""
-
-    dense: I4  # [n] by place: dense id of the item at that moment, -1 = unknown
-    vectors: ItemVectors
-
-
-def dense_of(network: Network, items: Names) -> I4:
-    """Dense ids [n] of a network's items, -1 for those that are unknown."""
-    return np.array([items.get(item_id) for item_id in network.item_ids], np.int32)
-
-
-def placed(network: Network, items: Names) -> Placed:
-    """What ``NetworkSource.use`` takes over. ``ArtifactError`` when the network cannot be right."""
-    network.check()
-    dense = dense_of(network, items)
-    known = np.flatnonzero(dense >= 0)
-    vectors = ItemVectors(network.vectors.shape[1])
-    vectors.put(dense[known], network.vectors[known])
-    return Placed(dense, vectors)
-
-
 @dataclass(slots=True)
 class Window:
     """What a shopper did, oldest first. The arrays are scratch: the next window overwrites them."""
@@ -202,17 +182,22 @@ def read_window(
 
 
 @njit(cache=True, nogil=True)
-def credit(items: I4, seeds: I4, n_seeds: int, row_of: I4, unit: F4, out: I4) -> None:
-    """out[k] = the place of the seed that is most alike items[k], -1 when no seed has a vector."""
+def offer(
+    items: I4, scores: F4, seeds: I4, n_seeds: int, row_of: I4, unit: F4, rows: I4, column: int,
+    into_items: I4, into_score: F4, into_seeds: I4, into_stamp: I4, into_row: I4, into_head: I8,
+) -> None:  # fmt: skip
+    """Propose items, best first; the credit has the seed that is nearest to each, -1 when no seed has a vector."""
+    for j in range(n_seeds):
+        rows[j] = row_of[seeds[j]] if 0 <= seeds[j] < row_of.shape[0] else -1
     for k in range(items.shape[0]):
-        out[k] = -1
-        strongest = -np.inf
+        row, nearest, likeness = row_of[items[k]], -1, -np.inf
         for j in range(n_seeds):
-            row = row_of[seeds[j]] if 0 <= seeds[j] < row_of.shape[0] else -1
-            if row >= 0:
-                alike = dot(unit[row], unit[row_of[items[k]]])
-                if alike > strongest:
-                    strongest, out[k] = alike, j
+            if rows[j] >= 0:
+                found = dot(unit[row], unit[rows[j]])
+                if found > likeness:
+                    nearest, likeness = j, found
+        strength = max(np.exp(scores[k] - scores[0]), np.float32(LEAST))
+        add(items[k], column, strength, nearest, into_items, into_score, into_seeds, into_stamp, into_row, into_head)
 
 
 class NetworkSource:
@@ -225,34 +210,32 @@ class NetworkSource:
     def __init__(self, rings: Rings) -> None:
         self.vectors = ItemVectors()
         self.network: Network | None = None
+        self.codes: Codes | None = None  # of its vectors as they were trained
         self._rings = rings
         self.place_of: I4 = np.zeros(0, np.int32)  # by dense item, -1 = none
         self._kept: dict[int, tuple[int, int, F4 | None]] = {}  # by user: events, newest of them, vector
         self._answers: dict[bytes, tuple[I4, F4]] = {}  # by vector: items, scores
         self._answered = 0  # version of the vectors that these are of
+        self._rows: I4 = np.zeros(CREDITED, np.int32)
         self._places: I4 = np.zeros(2 * RING, np.int32)
         self._age_s: I4 = np.zeros(2 * RING, np.int32)
         self._action: I1 = np.zeros(2 * RING, np.int8)
 
-    def use(self, network: Network | None, items: Names, ready: Placed | None = None) -> None:
+    def use(self, network: Network | None, items: Names, codes: Codes | None = None) -> None:
         """Serve another network from the next query on, or none; those of its items unknown here are left out.
 
-        ``ready`` is ``placed(network, items)`` of a moment before: without it the vectors are coded here. Items that
-        came since are put behind it; when ids were given anew since, it is of no use and all is done again.
+        ``codes``: ``coded(network.vectors)``, made where nobody waits for it.
         """
         self._kept.clear()
-        self.network = network
+        self.network, self.codes = network, None
         if network is None:
             self.vectors.clear(0)
             return
         network.check()
-        dense = dense_of(network, items)
+        dense = np.array([items.get(item_id) for item_id in network.item_ids], np.int32)
         known = np.flatnonzero(dense >= 0)
-        if ready is None or not np.array_equal(ready.dense[ready.dense >= 0], dense[ready.dense >= 0]):
-            ready = placed(network, items)
-        self.vectors.become(ready.vectors)
-        late = known[ready.dense[known] < 0]
-        self.vectors.put(dense[late], network.vectors[late])
+        self.codes = codes or coded(network.vectors)
+        self.vectors.hold(dense, network.vectors, self.codes)
         self.place_of = np.full(int(dense.max(initial=-1)) + 1, -1, np.int32)
         self.place_of[dense[known]] = known
         self.open(network)
@@ -272,10 +255,17 @@ class NetworkSource:
 
     # ------------------------------------------------------------ windows and vectors
 
-    def follow(self, user: int) -> None:
-        """Compute the shopper's vector now, so that the next request finds it."""
-        if self.network is not None and 0 <= user < self._rings.count.shape[0]:
-            self._of_ring(user)
+    def look_ahead(self, interest: Interest) -> None:
+        """Compute the shopper's vector and find its best items now, so that a request at such a moment need not."""
+        user = interest.user
+        if self.network is not None and 0 <= user < self._rings.count.shape[0] and self._newest_s(user):
+            for x in self.expected(self._of_ring(user), interest):
+                self._best(x, DEPTH)
+
+    def expected(self, user_vector: F4 | None, interest: Interest) -> list[F4]:
+        """The vectors that a request at such a moment may have."""
+        x = self.at_moment(user_vector, interest)
+        return [] if x is None else [x]
 
     def _of_ring(self, user: int) -> F4 | None:
         """The vector of a shopper's whole ring."""
@@ -297,6 +287,18 @@ class NetworkSource:
         blocks = self._rings.blocks
         return int(self._rings.at_s[blocks.start[user] + blocks.length[user] - 1]) if blocks.length[user] else 0
 
+    def _just_touched(self, interest: Interest) -> bool:
+        """Whether the query names one item, and it is the newest of the ring: its event came before the request."""
+        user, rings = interest.user, self._rings
+        if user < 0 or interest.n_context != 1 or not rings.blocks.length[user]:
+            return False
+        last = rings.blocks.start[user] + rings.blocks.length[user] - 1
+        return bool(
+            rings.item[last] == interest.seeds[0]
+            and ACTION_WEIGHT[rings.action[last]] > 0.0
+            and 0 <= interest.t_s - int(rings.at_s[last]) <= JUST_S
+        )
+
     def _window(self, user: int, until_s: int, named: Sequence[int] = ()) -> Window:
         """The window at a moment, with items that the query names as its newest views."""
         rings, n = self._rings, 0
@@ -317,7 +319,7 @@ class NetworkSource:
     def user_vector(self, interest: Interest) -> F4 | None:
         """The vector [dim] of a request, None when the model has nothing to say."""
         user = interest.user
-        if interest.n_context:
+        if interest.n_context and not self._just_touched(interest):
             window = self._window(user, interest.t_s, interest.seeds[: interest.n_context].tolist()[::-1])
             return self.at_moment(self.encode(window) if len(window) else None, interest)
         newest_s = self._newest_s(user) if user >= 0 else 0
@@ -342,8 +344,11 @@ class NetworkSource:
         items, scores = self._best(x, n)
         if items.shape[0] == 0 or not np.isfinite(scores[0]):
             return
-        strength = np.maximum(np.exp(scores - scores[0]), np.float32(LEAST)).astype(np.float32)
-        into.propose(column, items, strength, self._credited(interest, items))
+        vectors = self.vectors
+        offer(
+            items, scores, interest.seeds, min(interest.n_seeds, CREDITED), vectors.row_of, vectors.unit, self._rows,
+            column, into.items, into.score, into.seeds, into.stamp, into.row_of, into.head,
+        )  # fmt: skip
 
     def _best(self, x: F4, n: int) -> tuple[I4, F4]:
         """(items, scores) of the ``n`` best for a vector."""
@@ -359,10 +364,3 @@ class NetworkSource:
                 del self._answers[next(iter(self._answers))]
             found = self._answers[key] = self.vectors.nearest(x, DEPTH, -1, -np.inf)
         return found[0][:n], found[1][:n]
-
-    def _credited(self, interest: Interest, items: I4) -> I4:
-        """By item the place of the seed that is nearest to it among the first ``CREDITED``, -1 when none is known."""
-        vectors = self.vectors
-        nearest: I4 = np.empty(items.shape[0], np.int32)
-        credit(items, interest.seeds, min(interest.n_seeds, CREDITED), vectors.row_of, vectors.unit, nearest)
-        return nearest

@@ -46,6 +46,7 @@ HIDDEN = 2  # the hidden layer is so many times as wide as a vector
 DAY_S = 86_400
 ROUNDING = 1e-5
 WEEKDAYS = 7
+EXPECTED = 3  # placements, asked last, that an answer is found for in advance
 UNKNOWN = 0  # the row for a region or placement that training did not see
 MATRICES = ("text", "table", "w1", "b1", "w2", "hour", "weekday", "device", "region", "placement")
 ARRAYS = ("learned", "inputs", "learned_inputs", *MATRICES)
@@ -158,6 +159,7 @@ class TwoTowerSource(NetworkSource):
         self._hidden: F4 = np.zeros(self._arrays["b1"].shape[0], np.float32)
         self._none = taste_of_none(self._arrays)
         self._region_row, self._placement_row = (rows_by_name(network, name) for name in ("regions", "placements"))
+        self._asked: dict[int, None] = {}  # rows of the placements asked of late, the last at the end
         self._version = self._catalogue.version
         known = self.place_of
         self._waiting = {
@@ -225,6 +227,16 @@ class TwoTowerSource(NetworkSource):
 
     def at_moment(self, user_vector: F4 | None, interest: Interest) -> F4:
         """f(X) + g(C_t); of a shopper of whom nothing is known, f of an empty bag."""
+        row = self._placement_row.get(interest.placement, UNKNOWN)
+        self._asked.pop(row, None)
+        self._asked[row] = None
+        return self._joined(user_vector, interest, row)
+
+    def expected(self, user_vector: F4 | None, interest: Interest) -> list[F4]:
+        """One for each of the placements asked last."""
+        return [self._joined(user_vector, interest, row) for row in list(self._asked)[-EXPECTED:]]
+
+    def _joined(self, user_vector: F4 | None, interest: Interest, placement_row: int) -> F4:
         arrays = self._arrays
         taste_now = self._none if user_vector is None else user_vector
         moment = arrays["weekday"][weekday_of(interest.t_s)] + arrays["device"][interest.device]
@@ -232,7 +244,7 @@ class TwoTowerSource(NetworkSource):
             moment = moment + arrays["hour"][interest.hour]
         region = self._regions.name(interest.region) if interest.region >= 0 else ""
         moment = moment + arrays["region"][self._region_row.get(region, UNKNOWN)]
-        found: F4 = taste_now + moment + arrays["placement"][self._placement_row.get(interest.placement, UNKNOWN)]
+        found: F4 = taste_now + moment + arrays["placement"][placement_row]
         return found
 
 

@@ -36,10 +36,9 @@ from endcap.types import F4, I4, I8
 EXACT = 8_192  # rows up to which all are read as they are
 LISTED = 250_000  # rows from which on codes lie in lists
 ROWS_OF_A_LIST = 1_000
-PROBED = 0.3  # share of the lists that is read
-READ = 4  # rows scored again for each that is wanted
+PROBED = 0.65  # share of the lists that is read
+READ, READ_LISTED = 6, 12  # rows scored again for each that is wanted; with lists
 LEAST_READ = 200
-LISTED_READ = 1_600  # the least where codes lie in lists: among more rows more codes are alike
 TAIL = 1_024  # rows outside of the codes before they are coded too
 GROWTH = 4  # codes are fitted anew when there are so many times the rows
 FITTED = 8_192  # rows that codes are fitted on
@@ -123,7 +122,7 @@ def propose(
 class Codes:
     """The first ``n`` rows as codes, in faiss."""
 
-    __slots__ = ("_answer", "_index", "_pointers", "_scores", "_x", "fitted", "listed", "n")
+    __slots__ = ("_answer", "_index", "_pointers", "_scores", "_x", "fitted", "n", "read")
 
     def __init__(self, vectors: F4) -> None:
         """Fit to ``vectors`` [n, dim] and hold them. The same vectors give the same codes."""
@@ -137,7 +136,7 @@ class Codes:
         made: Any = faiss.index_factory
         self._index = made(dim, name, faiss.METRIC_INNER_PRODUCT)
         self.n = self.fitted = 0
-        self.listed = lists > 0
+        self.read = READ_LISTED if lists else READ
         rows = np.random.default_rng(0).permutation(n)[: max(FITTED, lists * ROWS_A_CENTRE)]
         with threadpool_limits(1):
             self._index.train(vectors[rows])
@@ -147,6 +146,16 @@ class Codes:
         self.fitted = n
         self._x: F4 = np.zeros((1, dim), np.float32)
         self._make_room(LEAST_READ)
+
+    def copy(self) -> Codes:
+        """The same codes, to be added to by itself; takes as long as copying their bytes."""
+        from faiss import clone_index
+
+        other = Codes.__new__(Codes)
+        other._index, other._x = clone_index(self._index), np.zeros_like(self._x)
+        other.n, other.fitted, other.read = self.n, self.fitted, self.read
+        other._make_room(LEAST_READ)
+        return other
 
     def add(self, vectors: F4) -> None:
         """Hold more rows behind those held."""
@@ -169,6 +178,11 @@ class Codes:
         query, scores, answer = self._pointers
         self._index.search_c(1, query, most, scores, answer)
         return self._answer[:most]
+
+
+def coded(vectors: F4) -> Codes | None:
+    """Codes for vectors [n, dim], or None when so few are read as they are; a second or more for 100,000."""
+    return Codes(np.ascontiguousarray(vectors, np.float32)) if vectors.shape[0] > EXACT else None
 
 
 class ItemVectors:
@@ -225,6 +239,23 @@ class ItemVectors:
         if self.n > EXACT and self.n - self.coded > TAIL:
             self._encode()
 
+    def hold(self, items: I4, vectors: F4, codes: Codes | None) -> None:
+        """Nothing but the vectors [n, dim] of items [n], -1 = of nobody; ``codes`` are ``coded(vectors)``."""
+        self.clear(vectors.shape[1])
+        known = np.flatnonzero(items >= 0)
+        if codes is None:
+            self.put(items[known], vectors[known])
+            return
+        length = np.linalg.norm(vectors, axis=1).astype(np.float32)
+        self.unit = (vectors / np.maximum(length, np.float32(1e-12))[:, None]).astype(np.float32)
+        self.scale, self.longest = length, float(length.max())
+        self.n, self.item_of = items.shape[0], items.astype(np.int32)
+        self.row_of = np.full(int(items.max()) + 1, -1, np.int32)
+        self.row_of[items[known]] = known
+        self.scale[items < 0] = 0.0
+        self._dead = self.n - known.shape[0]
+        self._codes = codes.copy()
+
     @property
     def coded(self) -> int:
         """Rows that searches read as codes first; the others are read as they are."""
@@ -262,13 +293,12 @@ class ItemVectors:
     def _best(self, x: F4, most: int, shift: float = 0.0) -> int:
         """Put the ``most`` best of the rows that are read into the heap, as score + shift > 0; returns how many."""
         most, first, read = min(most, LIMIT), 0, 0
-        codes = self._codes
-        again = 0 if codes is None else max(LISTED_READ if codes.listed else LEAST_READ, READ * most)
-        size = self.n - self.coded + again
+        wide = 0 if self._codes is None else max(LEAST_READ, self._codes.read * most)
+        size = self.n - self.coded + wide
         if self._scores.shape[0] < size:
             self._ids, self._scores = grown(self._ids, size, 0), grown(self._scores, size, 0)
-        if codes is not None:
-            first, rows = codes.n, codes.search(x, again)
+        if self._codes is not None:
+            first, rows = self._codes.n, self._codes.search(x, wide)
             read = score_some(x, shift, rows, self.unit, self.scale, self.item_of, self._ids, self._scores)
         read = score_rows(x, shift, self.unit, self.scale, self.item_of, first, self.n, self._ids, self._scores, read)
         return int(best(self._ids, self._scores, read, most, self._tally, self._heap))

@@ -5,7 +5,7 @@ vectors of the last items, how long ago the newest was, the moment (hour, weekda
 go through two hidden layers; softmax(vectors . user) is what comes next. The example's age lets training say "this was
 popular then": at a request it is 0, so the model speaks of now and not of the mean of the training window.
 
-    x = [mean | moment | r, r^2, sqrt r | a, sqrt a]     r = log(1 + seconds since the newest), a = days before the end
+    x = [mean | moment | r, r^2, sqrt r | a, sqrt a]   r = log(1 + s since the newest) in steps, a = days before the end
     user = W3 relu(W2 relu(W1 x + b1) + b2) + b3
 
 The ranking network is a ranker over feature rows, as the trees are: it is trained in learning/networks/ranking.py and
@@ -32,6 +32,7 @@ from endcap.types import DEVICES, F4, Arrays, Interest
 MOMENT = 16  # numbers that say hour, weekday and device
 NUMBERS = 5  # of recency and age
 LONGEST = 20.7  # log(1 + seconds) of ever: 2^30 s
+STEP_S = 60.0  # length of the first step of recency; each later one is as long as all before it and this
 DAYS = 30.0  # ages count in this many days
 MATRICES = ("hour", "weekday", "device", "w1", "b1", "w2", "b2", "w3", "b3")
 
@@ -57,8 +58,12 @@ def user_of(x: F4, w1: F4, b1: F4, w2: F4, b2: F4, w3: F4, b3: F4, first: F4, se
 
 
 def recency(since_s: float) -> float:
-    """Seconds since the newest behaviour, from 0 to 1."""
-    return math.log1p(max(0.0, since_s)) / LONGEST
+    """Seconds since the newest behaviour, from 0 to 1, in steps: a minute, two, four, eight ...
+
+    Within a step a shopper's vector stays the same, and with it the answer that was found at the event.
+    """
+    step = math.floor(math.log2(1.0 + max(0.0, since_s) / STEP_S))
+    return math.log1p(STEP_S * (2.0**step - 1.0)) / LONGEST
 
 
 class YoutubeSource(NetworkSource):

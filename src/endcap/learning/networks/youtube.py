@@ -24,7 +24,7 @@ from endcap.learning.networks.bags import Batch, Course, cross_entropy, taken
 from endcap.learning.networks.fitting import train
 from endcap.models.network import Network
 from endcap.models.two_tower import WEEKDAYS
-from endcap.models.youtube import DAYS, LONGEST, MATRICES, MOMENT, NUMBERS
+from endcap.models.youtube import DAYS, LONGEST, MATRICES, MOMENT, NUMBERS, STEP_S
 from endcap.types import DEVICES
 
 RATE = 2e-3
@@ -55,7 +55,8 @@ class Candidates(nn.Module):
         mean = functional.dropout(mean, DROPPED, self.training)
         hour, weekday, device = batch.context[:, 0], batch.context[:, 1], batch.context[:, 2]
         moment = self.hour[hour] + self.weekday[weekday] + self.device[device]
-        r = torch.log1p(batch.since_s) / LONGEST
+        step = torch.floor(torch.log2(1.0 + batch.since_s / STEP_S))
+        r = torch.log1p(STEP_S * (2.0**step - 1.0)) / LONGEST
         a = batch.age_s / (DAYS * DAY_S) if self.training else torch.zeros_like(r)
         numbers = torch.stack((r, r * r, r.sqrt(), a, a.sqrt()), dim=1)
         x = torch.cat((mean, moment, numbers), dim=1)
