@@ -145,7 +145,8 @@ def about_ranker(outcome: Outcome) -> list[str]:
     kinds, name = meta["examples"], meta.get("network", "trees")
     learned = (
         f"{meta['queries']} examples learned from ({kinds['slates']} of logged slates, {kinds['replay']} of what "
-        f"shoppers did next), {verdict.queries} judged by, {meta['seconds']} s"
+        f"shoppers did next) and {meta['as_new']} of these read again with items taken for new, "
+        f"{verdict.queries} judged by, {meta['seconds']} s"
     )
     judged = (
         f"NDCG@20 {verdict.new:.4f}, the serving ranker {verdict.old:.4f} (give or take {verdict.standard_error:.4f})"

@@ -77,8 +77,9 @@ class Examples:
         self._negatives = negatives
         self._again = again
         self._found = 0
-        self._kept: deque[Example] = deque(maxlen=most + (most // again if again else 0))
-        self._as_new: AsNew | None = None
+        self._kept: deque[Example] = deque(maxlen=most)
+        self.as_new: deque[Example] = deque(maxlen=most // again if again else 0)  # read with items taken for new
+        self._reader: AsNew | None = None
         self._random = np.random.default_rng(seed)
 
     def __len__(self) -> int:
@@ -102,15 +103,17 @@ class Examples:
         right = [{number(item_id) for item_id in ids} for ids in relevant]
         if not recommender.candidates.rows_of(list(set().union(*right))):
             return
-        self._note(*recommender.features(ask), right, t_ms, weight)
+        self._note(self._kept, *recommender.features(ask), right, t_ms, weight)
         self._found += 1
         if self._again and self._found % self._again == 0:
-            if self._as_new is None or self._as_new.of is not recommender:
-                self._as_new = AsNew(recommender)
-            new = self._as_new.drawn(ask.interest, self._found // self._again)
-            self._note(*self._as_new.features(ask, new), right, t_ms, weight)
+            if self._reader is None or self._reader.of is not recommender:
+                self._reader = AsNew(recommender)
+            new = self._reader.drawn(ask.interest, self._found // self._again)
+            self._note(self.as_new, *self._reader.features(ask, new), right, t_ms, weight)
 
-    def _note(self, items: I4, rows: F4, right: list[set[int]], t_ms: int, weight: float) -> None:
+    def _note(
+        self, kept: deque[Example], items: I4, rows: F4, right: list[set[int]], t_ms: int, weight: float
+    ) -> None:  # fmt: skip
         """Keep an example if anything right is among ``items`` [k]."""
         labels = np.array([[item in one for one in right] for item in items.tolist()], np.uint8)
         positive = labels.any(axis=1)
@@ -120,19 +123,19 @@ class Examples:
         if others.shape[0] > self._negatives:
             others = self._random.choice(others, self._negatives, replace=False)
         keep = np.concatenate([np.flatnonzero(positive), others])
-        self._kept.append(Example(t_ms, rows[keep], labels[keep], weight))
+        kept.append(Example(t_ms, rows[keep], labels[keep], weight))
 
     def add(self, example: Example) -> None:
         """Keep an example that was read elsewhere."""
         self._kept.append(example)
 
     def kept(self) -> list[Example]:
-        """The newest examples, in order of time."""
-        return list(self._kept)
+        """The newest examples, and those read as new, in order of time."""
+        return sorted([*self._kept, *self.as_new], key=lambda one: one.ts)
 
     def table(self) -> Table:
         """Everything kept."""
-        return table_of(self._kept, len(self.columns), len(self.objectives))
+        return table_of(self.kept(), len(self.columns), len(self.objectives))
 
 
 def table_of(examples: Collection[Example], width: int, n_objectives: int) -> Table:

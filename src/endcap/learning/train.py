@@ -261,12 +261,12 @@ def rehearse(
         columns = engine.columns
         ratings = ratings_until(log, until, config) if "factors" in fitted else None
         found = fit_vectors(engine, fitted, ratings, progress, late)
-    table = mixed(shown, replayed)
+    table, as_new = mixed(shown, replayed), len(replayed.as_new)
     meta = {
         "first_offset": moments[0].offset if moments else 0, "last_offset": until, "from_ts": start, "to_ts": last,
-        "asked": replayed.asked + shown.asked, "queries": len(table), "rows": int(table.rows.shape[0]),
+        "asked": replayed.asked + shown.asked, "queries": len(table) - as_new, "rows": int(table.rows.shape[0]),
         "right": dict(zip(OBJECTIVES, table.labels.sum(axis=0).tolist(), strict=True)),
-        "examples": {"slates": len(shown), "replay": len(replayed)},
+        "examples": {"slates": len(shown), "replay": len(replayed)}, "as_new": as_new,
         "judged": {"slates": len(unseen_shown), "replay": len(unseen)},
         "slates": {"teach": len(logged.lessons), **(logged.counts + reader.counts)},
         "refused": logged.refused,
