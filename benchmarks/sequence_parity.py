@@ -80,7 +80,7 @@ def beauty(folder: Path, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     net = SasRec(n_items, args.dim, MOST, args.blocks, args.dropped)
     course = Course(net, windows, seed)
     how = DeepConfig(dim=args.dim, epochs=args.epochs, minutes=args.minutes, threads=args.threads, seed=seed)
-    steps = torch.optim.Adam(net.parameters(), lr=args.rate, betas=BETAS)
+    steps = torch.optim.Adam(net.parameters(), lr=args.rate, betas=BETAS, fused=True)
     told = train("sasrec", net, course, how, rate=args.rate, steps=steps, patience=args.patience, progress=shown)
     hits = ndcg = 0.0
     with torch.no_grad():

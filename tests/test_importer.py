@@ -279,6 +279,19 @@ def test_a_missing_file_and_a_wrong_mapping_are_named(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- records that cannot be used
 
 
+def test_damage_in_a_utf16_file_costs_only_its_records(tmp_path: Path) -> None:
+    head, good, bad = "user_id\titem_id\ttype\tts\n", f"a\ti1\tview\t{T}\n", f"\tview\t{T}\n"
+    path = write(
+        tmp_path / "x.tsv",
+        (head + good).encode("utf-16")
+        + "a\ti".encode("utf-16-le") + b"\x00\xd8" + bad.encode("utf-16-le")  # half of a pair
+        + good.replace("i1", "i3").encode("utf-16-le") + b"\x7d",  # one byte too many
+    )  # fmt: skip
+    events, quality = events_of(path)
+    assert [e.item_id for e in events] == ["i1", "i3"]
+    assert quality.n_refused == quality.read - 2 > 0
+
+
 def test_each_bad_line_of_a_csv_costs_only_itself(tmp_path: Path) -> None:
     path = write(
         tmp_path / "x.csv",
